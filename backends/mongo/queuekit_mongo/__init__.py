@@ -1,0 +1,1 @@
+"""The MongoDB store of queuekit, found by the entry-point group `queuekit.backends`."""

@@ -1,0 +1,1 @@
+"""The Redis store of queuekit, found by the entry-point group `queuekit.backends`."""

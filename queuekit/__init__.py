@@ -1,0 +1,1 @@
+"""One job queue for Python, several stores."""
