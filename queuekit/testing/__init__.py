@@ -1,0 +1,1 @@
+"""The shipped testing kit. Nothing else in queuekit imports it."""

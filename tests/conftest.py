@@ -1,0 +1,92 @@
+"""What every test may ask for: real servers, one of each a session, and closing lines that count cases per store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
+
+import pytest
+
+from queuekit.errors import MissingExtra
+from queuekit.testing.servers import MongoServer, RedisServer, Server
+
+STORES = ("model", "sqlite", "redis", "mongo")
+S = TypeVar("S", bound=Server)
+
+
+def _absent(error: MissingExtra) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"CI needs every store: {error}", pytrace=False)
+    pytest.skip(str(error))
+
+
+def _serve(make: Callable[[], S]) -> Iterator[S]:
+    try:
+        server = make()
+    except MissingExtra as error:
+        _absent(error)
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The session's redis-server. Share it: a test that stops or fills one starts its own."""
+    yield from _serve(RedisServer)
+
+
+@pytest.fixture(scope="session")
+def mongo_server() -> Iterator[MongoServer]:
+    """The session's mongod, a replica set of one. Share it: a test that stops one starts its own."""
+    yield from _serve(MongoServer)
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_server: RedisServer) -> str:
+    """URL of a real Redis; without one the test skips, and fails where CI is set."""
+    return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def mongo_url(mongo_server: MongoServer) -> str:
+    """URL of a real MongoDB (directConnection); without one the test skips, and fails where CI is set."""
+    return mongo_server.url
+
+
+def _store_of(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("store")
+    if marker is not None:
+        return str(marker.args[0])
+    callspec = getattr(item, "callspec", None)
+    for value in callspec.params.values() if callspec is not None else ():
+        if isinstance(value, str) and value.partition("-")[0] in STORES:
+            return value.partition("-")[0]
+    for name in ("redis", "mongo"):
+        if {f"{name}_url", f"{name}_server"} & set(getattr(item, "fixturenames", ())):
+            return name
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        store = _store_of(item)
+        if store is not None:
+            item.user_properties.append(("store", store))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases ran and were skipped on each store; pytest's own line stays the last one."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for category, reports in terminalreporter.stats.items():
+        for report in reports:
+            for name, store in getattr(report, "user_properties", ()):
+                if name == "store" and category != "deselected":
+                    fate = "skipped" if category == "skipped" else "ran"
+                    seen.setdefault(store, {"ran": set(), "skipped": set()})[fate].add(report.nodeid)
+    if not seen:
+        return
+    terminalreporter.write_sep("=", "cases per store")
+    for store in [*STORES, *sorted(set(seen) - set(STORES))]:
+        fates = seen.get(store, {"ran": set(), "skipped": set()})
+        terminalreporter.write_line(f"{store:<8}{len(fates['ran']):>6} ran{len(fates['skipped']):>6} skipped")
