@@ -1,4 +1,4 @@
-"""Real servers for tests and for trying things: redis-server or mongod, in a folder of its own, on a free loopback port.
+"""Real servers for tests and for trying things: redis-server or mongod, on a free loopback port, in its own folder.
 
 They come from PATH or from the development wheels. No test framework and no store of queuekit belongs here.
 """
