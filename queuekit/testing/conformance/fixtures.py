@@ -1,0 +1,57 @@
+"""The fixtures the families ask for. A backend's conftest imports them and adds `made`, which gives its `Harness`.
+
+No test lives here, and nothing that knows a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+
+import pytest
+import pytest_asyncio
+
+from queuekit.store.protocol import JobStore
+from queuekit.testing.conformance.harness import Blocking, Harness
+
+Open: TypeAlias = Callable[..., Awaitable[JobStore]]
+
+__all__ = ["contended", "harness", "open_store", "port", "store"]
+
+
+@pytest.fixture(params=["async", "blocking"])
+def port(request: pytest.FixtureRequest) -> str:
+    """Over which port the test runs."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture
+async def harness(made: Harness) -> AsyncIterator[Harness]:
+    """The backend's harness, closed after the test."""
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def open_store(harness: Harness, port: str) -> Open:
+    """Opens further stores over the same port; takes what `Harness.open_store` takes but for `blocking`."""
+
+    async def opener(*, suffix: str = "", payload_limit: int = 256 * 1024) -> JobStore:
+        if port == "blocking":
+            return Blocking(await harness.open_store(True, suffix=suffix, payload_limit=payload_limit))
+        return await harness.open_store(suffix=suffix, payload_limit=payload_limit)
+
+    return opener
+
+
+@pytest_asyncio.fixture
+async def store(open_store: Open) -> JobStore:
+    """An open store."""
+    return await open_store()
+
+
+@pytest.fixture
+def contended(harness: Harness) -> None:
+    """For tests that use a store from several threads or tasks at once: skips where the harness cannot."""
+    if not harness.contended:
+        pytest.skip(f"{harness.name} is driven by one thread only")
