@@ -1,0 +1,96 @@
+"""`Settings`: everything a process is told from outside, as one value whose repr shows no secret."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from queuekit.domain.redact import MASK, redact
+from queuekit.settings.choice import choose
+from queuekit.settings.files import Tables, read, read_env
+from queuekit.settings.table import SECRETS, TABLE, Given, check, log_levels
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings:
+    """What the environment, a file and the defaults say. Durations are milliseconds, sizes bytes.
+
+    `load()` reads them; `dataclasses.replace` puts what code or the command line says above them.
+    """
+
+    url: str
+    chosen_by: str  # why this store: "QUEUEKIT_URL", "QUEUE_PROVIDER", "REDIS_URL", …, "default"
+    namespace: str = "queuekit"
+    app: str | None = None
+    timeout: int = 5_000  # bound of one store call
+    lease: int = 30_000
+    concurrency: int = 1
+    grace: int = 25_000
+    processes: int = 1
+    worker_type: str = "all"
+    durability: Literal["acknowledged", "replicated"] = "acknowledged"
+    allow_eviction: bool = False
+    payload_limit: int = 256 * 1024
+    collection: str = "queuekit_jobs"
+    keys: str | None = None
+    keys_file: str | None = None
+    log: str = "info"
+    log_format: Literal["text", "json"] | None = None  # None: text on a terminal, else json
+    health_port: int | None = None
+    dashboard_token: str | None = None
+    require_provider: bool = False
+    notes: tuple[str, ...] = ()  # what a person should be told at the first use, as warnings
+    file: str | None = None  # the configuration file that was read
+    file_tables: Tables = field(default_factory=dict, hash=False)  # its tables as parsed: kit, profiles, queues, …
+    given: frozenset[str] = frozenset()  # the fields somebody set, in whatever place
+
+    @classmethod
+    def load(cls, env: Mapping[str, str] | None = None, *, file: str | None = None) -> Settings:
+        """Settings from `env` (default: this process's environment), a .env file it names, and the configuration file.
+
+        An empty variable counts as unset. Raises ConfigError, UnknownProvider and InvalidName; no store is asked.
+        """
+        variables = _set(os.environ if env is None else env)
+        if "QUEUEKIT_ENV_FILE" in variables:
+            variables = _set(read_env(variables["QUEUEKIT_ENV_FILE"])) | variables
+        source = read(file if file is not None else variables.get("QUEUEKIT_CONFIG"))
+        given = source.given() | {
+            row.field: Given(variables[row.name], row.name, from_file=False) for row in TABLE if row.name in variables
+        }
+        values = check(given)
+        choice = choose(values, given)
+        if values.get("debug") and "log" not in values:
+            values["log"] = "debug"
+        names = {one.name for one in fields(cls)}
+        return cls(
+            **{name: value for name, value in values.items() if name in names and name != "url"},
+            url=choice.url,
+            chosen_by=choice.chosen_by,
+            notes=choice.notes,
+            file=str(source.path) if source.path else None,
+            file_tables=source.tables,
+            given=frozenset(given),
+        )
+
+    @property
+    def log_levels(self) -> dict[str, str]:
+        """Level by logger name, from `log`."""
+        return log_levels(self.log)
+
+    def __repr__(self) -> str:
+        shown = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name in SECRETS and value is not None:
+                value = MASK
+            elif one.name == "file_tables":
+                value = sorted(value)
+            shown.append(f"{one.name}={value!r}")
+        return redact(f"Settings({', '.join(shown)})")
+
+
+def _set(variables: Mapping[str, str]) -> dict[str, str]:
+    ours = ((row, variables.get(row.name, "")) for row in TABLE)
+    return {row.name: text if row.secret else text.strip() for row, text in ours if text.strip()}
