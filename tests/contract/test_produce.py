@@ -1,0 +1,3 @@
+"""The family `produce` on every store of the matrix."""
+
+from queuekit.testing.conformance.produce import *  # noqa: F403

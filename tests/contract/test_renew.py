@@ -1,0 +1,3 @@
+"""The family `renew` on every store of the matrix."""
+
+from queuekit.testing.conformance.renew import *  # noqa: F403
