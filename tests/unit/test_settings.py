@@ -146,7 +146,7 @@ def test_one_host_cannot_override_several() -> None:
 @pytest.mark.parametrize(
     ("env", "message"),
     [
-        ({"QUEUE_PROVIDER": "mongoo"}, r"QUEUE_PROVIDER='mongoo'.*'mongo'\?.*bull.*queuekit\[redis\].*queuekit\[mongo\]"),
+        ({"QUEUE_PROVIDER": "mongoo"}, r"='mongoo'.*'mongo'\?.*bull.*queuekit\[redis\].*queuekit\[mongo\]"),
         ({"QUEUE_PROVIDER": "rediss"}, r"Did you mean 'redis'"),
         ({"QUEUEKIT_URL": "foo://u:pw@h"}, r"foo://u:\*\*\*@h'.*'foo'.*mongodb://.*redis://.*sqlite://.*queuekit\[redis\]"),
         ({"QUEUEKIT_URL": "u:pw@h:6379"}, r"QUEUEKIT_URL: a URL begins with a scheme"),
