@@ -59,9 +59,9 @@ def _store_of(item: pytest.Item) -> str | None:
     if marker is not None:
         return str(marker.args[0])
     callspec = getattr(item, "callspec", None)
-    for value in callspec.params.values() if callspec is not None else ():
-        if isinstance(value, str) and value.partition("-")[0] in STORES:
-            return value.partition("-")[0]
+    value = callspec.params.get("store") if callspec is not None else None
+    if isinstance(value, str):
+        return value
     for name in ("redis", "mongo"):
         if {f"{name}_url", f"{name}_server"} & set(getattr(item, "fixturenames", ())):
             return name
@@ -78,10 +78,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many cases ran and were skipped on each store; pytest's own line stays the last one."""
     seen: dict[str, dict[str, set[str]]] = {}
-    for category, reports in terminalreporter.stats.items():
-        for report in reports:
+    for category in ("passed", "failed", "error", "xfailed", "xpassed", "skipped"):
+        for report in terminalreporter.stats.get(category, ()):
             for name, store in getattr(report, "user_properties", ()):
-                if name == "store" and category != "deselected":
+                if name == "store":
                     fate = "skipped" if category == "skipped" else "ran"
                     seen.setdefault(store, {"ran": set(), "skipped": set()})[fate].add(report.nodeid)
     if not seen:
