@@ -1,0 +1,3 @@
+"""The family `change` on every store of the matrix."""
+
+from queuekit.testing.conformance.change import *  # noqa: F403

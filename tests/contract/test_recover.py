@@ -1,0 +1,3 @@
+"""The family `recover` on every store of the matrix."""
+
+from queuekit.testing.conformance.recover import *  # noqa: F403

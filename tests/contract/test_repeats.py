@@ -1,0 +1,3 @@
+"""The family `repeats` on every store of the matrix."""
+
+from queuekit.testing.conformance.repeats import *  # noqa: F403
