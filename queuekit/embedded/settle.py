@@ -1,0 +1,108 @@
+"""Outcomes: each applied alone, or refused. The ends themselves are in `ends`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.embedded import ends, rows
+from queuekit.embedded.ledger import DONE, RELEASED, RETRIED
+from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, FAILED, PARKED, READY, Job
+from queuekit.embedded.work import Work
+
+_ENDS: Final = {Kind.COMPLETED: COMPLETED, Kind.FAILED: FAILED, Kind.CANCELLED: CANCELLED}
+_GIVES_WAY: Final = frozenset({Kind.RETRY, Kind.SNOOZED, Kind.RELEASED, Kind.PARKED})  # to a cancel that was asked
+_KNOWN: Final = _GIVES_WAY | _ENDS.keys()
+_COMPLETE: Final = "UPDATE jobs SET line = ?, key1 = ?, key2 = 0, rev = rev + 1, origin = NULL, result = ? WHERE n = ?"
+
+
+def settle(work: Work, outcomes: Sequence[Outcome]) -> list[tuple[str, Refusal]]:
+    """Apply outcomes; which were refused, and why."""
+    if not outcomes:
+        return []
+    found: dict[str, Job | None] = {**rows.by_id(work.conn, work.ledger.q, [outcome.id for outcome in outcomes])}
+    refused: list[tuple[str, Refusal]] = []
+    plain: list[tuple[int, int, bytes | None, int]] = []
+    seen = set[str]()
+    for outcome in outcomes:
+        if outcome.id in seen:  # twice in one call: look again at what the first one did
+            _complete(work, plain)
+            plain = []
+            found = found | {outcome.id: None} | rows.by_id(work.conn, work.ledger.q, [outcome.id])
+        seen.add(outcome.id)
+        job = found.get(outcome.id)
+        no = _refusal(outcome, job, work.limit)
+        if job is None or no is not None:
+            refused.append((outcome.id, no or Refusal.GONE))
+            continue
+        if _plain(work, outcome, job):
+            plain.append((COMPLETED, work.now, outcome.result, job.n))
+            work.ended.append(job.id)
+        else:
+            _apply(work, outcome, job)
+    _complete(work, plain)
+    ends.trim(work)
+    return refused
+
+
+def _refusal(outcome: Outcome, job: Job | None, limit: int) -> Refusal | None:
+    if job is None:
+        return Refusal.GONE
+    if job.line != ACTIVE or job.token != outcome.token:
+        return Refusal.LOST
+    if outcome.kind not in _KNOWN:
+        return Refusal.ILLEGAL
+    if outcome.result is not None and len(outcome.result) > limit:
+        return Refusal.TOO_LARGE
+    return None
+
+
+def _plain(work: Work, outcome: Outcome, job: Job) -> bool:
+    """Whether this is a completion with nothing beside it: those are written together."""
+    return (
+        outcome.kind is Kind.COMPLETED and outcome.keep is None and job.keep_completed is None and job.uniq is None
+        and outcome.progress is None and not outcome.logs and outcome.error is None and outcome.reason is None
+        and job.cancel is None and not job.awaited and work.ledger.keep_completed.count != 0
+    )  # fmt: skip
+
+
+def _complete(work: Work, plain: list[tuple[int, int, bytes | None, int]]) -> None:
+    if not plain:
+        return
+    ledger = work.ledger
+    work.conn.executemany(_COMPLETE, plain)
+    ledger.counts[ACTIVE] -= len(plain)
+    ledger.counts[COMPLETED] += len(plain)
+    ledger.totals[DONE] += len(plain)
+    work.touched.add((COMPLETED, None))
+
+
+def _apply(work: Work, outcome: Outcome, job: Job) -> None:
+    work.note(job, outcome.progress, outcome.logs, outcome.error)
+    kind, reason = outcome.kind, outcome.reason
+    if job.cancel is not None and kind in _GIVES_WAY:
+        kind, reason = Kind.CANCELLED, job.cancel
+    if kind is Kind.COMPLETED:
+        ends.end(work, job, COMPLETED, reason=reason, keep=outcome.keep, result=outcome.result)
+    elif kind in _ENDS:
+        ends.end(work, job, _ENDS[kind], reason=reason, keep=outcome.keep)
+    elif kind is Kind.RELEASED:
+        release(work, job)
+        work.ledger.totals[RELEASED] += 1
+    elif kind is Kind.PARKED:
+        work.move(job, PARKED, work.now, token=None, reason=reason, origin=None, since=work.now)
+    else:
+        due = outcome.at if outcome.at is not None else work.now + (outcome.delay or 0)
+        if kind is Kind.RETRY:
+            work.wait_or_delay(job, READY, due, failures=job.failures + 1)
+            work.ledger.totals[RETRIED] += 1
+        else:
+            work.wait_or_delay(job, READY, due, snoozes=job.snoozes + 1)
+
+
+def release(work: Work, job: Job, line: int | None = None, **fields: object) -> None:
+    """Give a job its old place back, on the line it was claimed from or on `line`."""
+    back = line if line is not None else job.origin or READY
+    work.move(job, back, job.priority, job.place, token=None, origin=None, since=work.now, **fields)
+    work.wake = True

@@ -1,0 +1,204 @@
+"""The embedded store: its families put together over a port. No SQL here."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from queuekit import clock
+from queuekit.domain.job import JobRecord, JobSpec
+from queuekit.domain.limits import QueueConf
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
+from queuekit.domain.state import State
+from queuekit.embedded import alter, control, hotpath, ledger, notify, ops, produce, read
+from queuekit.embedded.files import SCHEMA
+from queuekit.embedded.hub import Key, Waiter
+from queuekit.embedded.port import AsyncPort, BlockingPort
+from queuekit.embedded.replies import DiskFull
+from queuekit.embedded.rows import SUSPECT
+from queuekit.embedded.work import Work
+from queuekit.errors import QueueFull, Stale
+from queuekit.store.protocol import Capabilities
+from queuekit.store.registry import StoreOptions
+
+R = TypeVar("R")
+CAPABILITIES: Final = Capabilities(parts=frozenset({"unique"}), strays=True, wake="notify")
+
+
+class EmbeddedStore:
+    """All core families on one SQLite file. What `clock` says is the server's time."""
+
+    def __init__(
+        self, port: BlockingPort | AsyncPort, options: StoreOptions, clock: Callable[[], int] = clock.now_ms
+    ) -> None:
+        self._port = port
+        self._ns = options.namespace
+        self._limit = options.payload_limit
+        self._now = clock
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return CAPABILITIES
+
+    async def open(self) -> None:
+        await self._port.open()
+
+    async def close(self) -> None:
+        await self._port.close()
+
+    async def ping(self) -> Pong:
+        def act(conn: sqlite3.Connection) -> str:
+            return str(conn.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()[0])
+
+        store_id = await self._port.read(act)
+        where = str(self._port.hub.path)
+        return Pong(
+            now=self._now(), server=f"sqlite {sqlite3.sqlite_version}", store_id=store_id, schema=SCHEMA, where=where
+        )
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        produce.check(jobs, self._limit, within)
+        try:
+            return await self._write(queue, lambda work: produce.enqueue(work, jobs, op))
+        except DiskFull as error:
+            raise QueueFull(str(error)) from error
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        hotpath.check(outcomes, ask)
+        hub, key = self._port.hub, (self._ns, queue, op.actor)
+        rested = hub.idle.get(key, 0)
+        if op.n < rested:
+            raise Stale(f"call {op.n} of {op.actor} comes after its call {rested}: it had no effect")
+
+        def idle(conn: sqlite3.Connection) -> Exchange | None:
+            known = ledger.peek(conn, self._ns, queue)
+            if ops.recall(conn, known.q, op) is not None:
+                return None
+            reply = hotpath.idle(conn, known, ask, self._now(), again=op.n == rested)
+            if reply is not None:
+                hub.seen[self._ns, queue] = reply.next_at, known.counts[SUSPECT]
+                hub.rest(key, op.n)
+            return reply
+
+        def act(work: Work) -> Exchange:
+            reply = hotpath.exchange(work, op, outcomes, ask)
+            hub.seen[self._ns, queue] = reply.next_at, work.ledger.counts[SUSPECT]
+            return reply
+
+        return await self._write(queue, act, first=None if outcomes else idle)
+
+    async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
+        return await self._write(queue, lambda work: hotpath.renew(work, holds, lease, actor, upto))
+
+    async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
+        return await self._write(queue, lambda work: hotpath.recover(work, limit, every))
+
+    async def get(self, queue: str, ids: Sequence[str]) -> list[JobRecord | None]:
+        return await self._port.read(lambda conn: read.get(conn, ledger.peek(conn, self._ns, queue), ids))
+
+    async def locate(self, id: str) -> list[JobRecord]:
+        return await self._port.read(lambda conn: read.locate(conn, self._ns, id))
+
+    async def find(self, queue: str, where: Where) -> Found:
+        return await self._port.read(lambda conn: read.find(conn, ledger.peek(conn, self._ns, queue), where))
+
+    async def count(self, queue: str) -> Counts:
+        return await self._port.read(lambda conn: read.count(conn, ledger.peek(conn, self._ns, queue), self._now()))
+
+    async def position(self, queue: str, id: str) -> Position | None:
+        return await self._port.read(
+            lambda conn: read.position(conn, ledger.peek(conn, self._ns, queue), id, self._now())
+        )
+
+    async def queues(self) -> list[str]:
+        return await self._port.read(lambda conn: read.queues(conn, self._ns))
+
+    async def workers(self) -> list[WorkerBeat]:
+        return await self._port.read(lambda conn: read.workers(conn, self._ns, self._now()))
+
+    async def change(self, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
+        alter.check(changes, self._limit)
+        return await self._write(queue, lambda work: alter.change(work, changes, op))
+
+    async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
+        return await self._write(queue, lambda work: alter.annotate(work, id, token, note))
+
+    async def conf(self, queue: str) -> QueueConf:
+        return await self._port.read(lambda conn: ledger.peek(conn, self._ns, queue).conf)
+
+    async def configure(self, queue: str, conf: QueueConf) -> QueueConf:
+        control.check(conf)
+        return await self._write(queue, lambda work: control.configure(work, conf))
+
+    async def prune(
+        self, queue: str, *, state: State | None = None, older_than: int = 0, limit: int = 1000
+    ) -> tuple[int, bool]:
+        control.prunable(state)
+        return await self._write(queue, lambda work: control.prune(work, state, older_than, limit))
+
+    async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
+        return await self._write(queue, lambda work: control.obliterate(work, force, limit))
+
+    async def beat(self, worker: WorkerBeat, ttl: int) -> int:
+        return await self._port.run(lambda conn: control.beat(conn, self._ns, worker, ttl, self._now()))
+
+    async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
+        wanted = notify.Wanted(self._port.hub, self._ns, queues)
+        keys: tuple[Key, ...] = tuple((self._ns, name) for name in queues)
+        rung = await self._until(keys, wanted.probe, timeout)
+        return (wanted.found or list(queues)) if rung else []
+
+    async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
+        def probe(conn: sqlite3.Connection) -> bool:
+            return notify.seen(conn, self._ns, queue, id) is not None
+
+        found = await self._write(queue, lambda work: (notify.mark(work, id),),
+                                  first=lambda conn: ((e,) if (e := notify.seen(conn, self._ns, queue, id)) else None))  # fmt: skip
+        if found[0] is not None:
+            return found[0][0]
+        await self._until(((self._ns, queue, id),), probe, timeout)
+        return (await self.get(queue, [id]))[0]
+
+    async def _until(self, keys: tuple[Key, ...], probe: Callable[[sqlite3.Connection], bool], timeout: int) -> bool:
+        """True when `probe` found something or somebody rang; False after `timeout` ms."""
+        bell, hub = self._port.bell(), self._port.hub
+        rung: list[bool] = []
+
+        def tell() -> None:
+            rung.append(True)
+            bell.ring()
+
+        waiter = Waiter(keys, probe, tell)
+        hub.enter(waiter)
+        try:
+            if await self._port.read(probe):
+                return True
+            if not rung and timeout > 0:
+                await self._port.park(bell, timeout / 1000)  # type: ignore[arg-type]  # a port parks on its own bells
+            return bool(rung)
+        finally:
+            hub.leave(waiter)
+
+    async def _write(
+        self, queue: str, act: Callable[[Work], R], first: Callable[[sqlite3.Connection], R | None] | None = None
+    ) -> R:
+        """`act` on one queue in one transaction; then whoever waits for what it did is told."""
+        done: list[Work] = []
+
+        def run(conn: sqlite3.Connection) -> R:
+            work = Work(conn, self._now(), ledger.take(conn, self._ns, queue), self._limit)
+            answer = act(work)
+            work.finish()
+            done.append(work)
+            return answer
+
+        def after() -> None:
+            work = done[-1]
+            keys: list[Key] = [(self._ns, queue, id) for id in work.ended]
+            if work.wake:
+                keys.append((self._ns, queue))
+            self._port.hub.ring(keys)
+
+        return await self._port.run(run, first=first, after=after)

@@ -1,0 +1,78 @@
+"""One transaction at work on one queue: its clock, its ledger, the moves of single jobs, and whom to wake after it."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT
+from queuekit.embedded.ledger import Ledger, save
+from queuekit.embedded.rows import DELAYED, ERROR, LOG, Job
+
+_shapes: dict[tuple[str, ...], str] = {}
+
+
+@dataclass(slots=True)
+class Work:
+    """What the families share while a transaction is open."""
+
+    conn: sqlite3.Connection
+    now: int
+    ledger: Ledger
+    limit: int  # bytes of a payload or result
+    wake: bool = False  # work was added: ring for it after the commit
+    ended: list[str] = field(default_factory=list)  # ids that ended: ring for those who watch them
+    touched: set[tuple[int, str | None]] = field(default_factory=set)  # retention classes that grew
+
+    def move(self, job: Job, line: int, key1: int, key2: int = 0, **fields: object) -> None:
+        """Put a job on a line; `fields` are columns set with it."""
+        counts = self.ledger.counts
+        counts[job.line] -= 1
+        counts[line] += 1
+        self.conn.execute(_statement(tuple(fields)), (line, key1, key2, *fields.values(), job.n))
+
+    def wait_or_delay(self, job: Job, line: int, due: int, **fields: object) -> None:
+        """At the back of its priority on `line` if due, else among the delayed."""
+        if due > self.now:
+            self.move(job, DELAYED, due, run_at=due, since=self.now, token=None, origin=None, **fields)
+            return
+        priority, place = fields.get("priority", job.priority), self.ledger.last()
+        assert isinstance(priority, int)
+        self.move(
+            job, line, priority, place, place=place, run_at=due, since=self.now, token=None, origin=None, **fields
+        )
+        self.wake = True
+
+    def note(self, job: Job, progress: bytes | None, logs: tuple[bytes, ...], error: bytes | None = None) -> None:
+        """Keep what a handler reported, the last of each kind."""
+        if progress is not None:
+            self.conn.execute("UPDATE jobs SET progress = ? WHERE n = ?", (progress, job.n))
+        if not logs and error is None:
+            return
+        lines = [(LOG, data) for data in logs[-LOGS_KEPT:]]
+        if error is not None:
+            lines.append((ERROR, error))
+        seq = self.conn.execute(
+            "UPDATE jobs SET noted = noted + ? WHERE n = ? RETURNING noted", (len(lines), job.n)
+        ).fetchall()[0][0] - len(lines)
+        rows = [(job.n, kind, seq + i, data) for i, (kind, data) in enumerate(lines)]
+        self.conn.executemany("INSERT INTO notes VALUES (?, ?, ?, ?)", rows)
+        for kind, kept in ((LOG, LOGS_KEPT), (ERROR, ERRORS_KEPT)):
+            self.conn.execute(
+                "DELETE FROM notes WHERE n = ?1 AND kind = ?2 AND seq <= (SELECT seq FROM notes"
+                " WHERE n = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
+                (job.n, kind, kept),
+            )
+
+    def finish(self) -> None:
+        """Write the ledger; the last thing before the commit."""
+        save(self.conn, self.ledger)
+
+
+def _statement(names: tuple[str, ...]) -> str:
+    """The UPDATE of a move; one text a shape, so that SQLite keeps it prepared."""
+    text = _shapes.get(names)
+    if text is None:
+        extra = "".join(f", {name} = ?" for name in names)
+        text = _shapes[names] = f"UPDATE jobs SET line = ?, key1 = ?, key2 = ?, rev = rev + 1{extra} WHERE n = ?"
+    return text
