@@ -15,7 +15,7 @@ _PAIR = re.compile(
     r"""
     ( (?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|queuekit_keys) [\w.-]{0,64} ["']? \s{0,4} [=:] \s* )
     (?! (?:None|null)\b )
-    (?: b? (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' )   # quoted
+    (?: b? (?: "(?:[^"\\]|\\.)*(?:"|\Z) | '(?:[^'\\]|\\.)*(?:'|\Z) )   # quoted, or cut off
       | (?: (?! [,;]?(?:\s|$) ) [^\s&"'})\]] )+ )         # bare: to a space, &, quote or bracket
     """,
     re.IGNORECASE | re.VERBOSE,

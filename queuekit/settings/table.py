@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,7 +46,7 @@ class Variable:
 def _count(least: int, most: int = 2**31 - 1) -> Callable[[object], object]:
     def parse(value: object) -> object:
         text = str(value)
-        if isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
+        if not (text.isascii() and text.isdecimal()):
             raise ValueError("use a whole number")
         if not least <= int(text) <= most:
             raise ValueError(f"use {least} to {most}")
@@ -73,12 +75,24 @@ def _grace(value: object) -> object:
 def _size(value: object) -> object:
     text = str(value).lower()
     unit = text.lstrip("0123456789")
-    if isinstance(value, bool) or unit == text or not text.isascii() or unit.strip() not in _SIZES:
+    if unit == text or not text.isascii() or unit.strip() not in _SIZES:
         raise ValueError('use bytes, or text such as "256KiB" or "1MiB"')
     size = int(text.removesuffix(unit)) * _SIZES[unit.strip()]
     if not 1 <= size <= HARD_PAYLOAD_LIMIT:
         raise ValueError(f"use 1 to {HARD_PAYLOAD_LIMIT} bytes (8 MiB)")
     return size
+
+
+def _keys(value: object) -> object:
+    for part in str(value).split(","):
+        name, _, key = part.strip().partition(":")
+        try:
+            valid = bool(name and base64.b64decode(key, validate=True))
+        except binascii.Error:
+            valid = False
+        if not valid:
+            raise ValueError("use id:base64,id:base64,…; the first one encrypts")
+    return value
 
 
 def log_levels(text: str) -> dict[str, str]:
@@ -122,7 +136,7 @@ TABLE = (
     Variable("QUEUEKIT_DURABILITY", "durability", Literal["acknowledged", "replicated"], _lower),
     Variable("QUEUEKIT_ALLOW_EVICTION", "allow_eviction", bool),
     Variable("QUEUEKIT_PAYLOAD_LIMIT", "payload_limit", int, _size),
-    Variable("QUEUEKIT_KEYS", "keys", secret=True, in_file=False),
+    Variable("QUEUEKIT_KEYS", "keys", str, _keys, secret=True, in_file=False),
     Variable("QUEUEKIT_KEYS_FILE", "keys_file"),
     Variable("QUEUEKIT_LOG", "log", str, _log),
     Variable("QUEUEKIT_DEBUG", "debug", bool, in_file=False),
@@ -174,5 +188,5 @@ def _value_errors(parse: Callable[[Any], object]) -> Callable[[Any], object]:
 
 def _line(given: Mapping[str, Given], name: str, message: str) -> str:
     one = given[name]
-    shown = "" if name in SECRETS else f"={one.value!r:.120}"
-    return redact(f"{one.origin}{shown}: {message.removeprefix('Value error, ')}")
+    shown = redact(f"{one.origin}={one.value!r}")  # whole: what is cut in the middle of a secret is not recognized
+    return f"{shown:.200}: {message.removeprefix('Value error, ')}"

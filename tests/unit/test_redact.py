@@ -72,6 +72,11 @@ def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
     assert redact(text) == text
 
 
+def test_a_quoted_secret_is_gone_even_when_cut_off() -> None:
+    assert redact("connect(password='hunter2, and mo") == "connect(password=***"
+    assert redact('{"token": "hunter2 and mo') == '{"token": ***'
+
+
 def test_a_private_key_is_gone_even_when_cut_off() -> None:
     key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
     assert redact(f"a {key} b") == "a *** b"

@@ -242,6 +242,12 @@ def test_a_wrong_value_names_its_variable_and_what_to_write(variable: str, text:
         Settings.load({variable: text})
 
 
+@pytest.mark.parametrize("keys", [":c2VjcmV0", "k1", "k1:", "k1:c2Vj!cmV0", "k1:c2VjcmV0,,"])
+def test_a_wrong_key_ring_is_refused_without_being_shown(keys: str) -> None:
+    with pytest.raises(ConfigError, match=r"^QUEUEKIT_KEYS=\*\*\*: use id:base64,id:base64"):
+        Settings.load({"QUEUEKIT_KEYS": keys})
+
+
 def test_all_wrong_values_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         Settings.load({"QUEUEKIT_GRACE": "x", "QUEUEKIT_CONCURRENCY": "y"})
@@ -398,11 +404,11 @@ def test_an_env_file_that_nobody_reads_is_found_only_if_it_is_ours(project: Path
 
 
 def test_no_secret_shows_in_repr() -> None:
-    env = {"REDIS_URL": "redis://u:QX1@h/0?password=QX2", "QUEUEKIT_KEYS": "QX3", "QUEUEKIT_DASHBOARD_TOKEN": "QX4"}
+    env = {"REDIS_URL": "redis://u:QX1@h/0?password=QX2", "QUEUEKIT_KEYS": "k1:QX33", "QUEUEKIT_DASHBOARD_TOKEN": "QX4"}
     settings = Settings.load(env)
     assert "QX" not in repr(settings)
     assert "QX" not in f"{settings}"
-    assert (settings.keys, settings.dashboard_token) == ("QX3", "QX4")
+    assert (settings.keys, settings.dashboard_token) == ("k1:QX33", "QX4")
     assert "redis://u:***@h/0" in repr(settings)
 
 
@@ -413,7 +419,11 @@ def test_no_secret_shows_in_repr() -> None:
         {"QUEUEKIT_URL": "redis://u:QX@h", "QUEUEKIT_GRACE": "wrong"},
         {"QUEUEKIT_URL": "wrong://u:QX@h"},
         {"QUEUEKIT_URL": "u:QX@h"},
-        {"QUEUEKIT_KEYS": "QX", "QUEUEKIT_LEASE": "wrong"},
+        {"QUEUEKIT_KEYS": "k1:QX!"},
+        {"QUEUEKIT_KEYS": "QX"},
+        {"REDIS_PORT": "redis://u:QX@h"},
+        {"REDIS_PORT": f"redis://u:{'QX' * 200}@h"},
+        {"QUEUEKIT_KEYS": "k1:" + "QX!" * 200},
     ],
 )
 def test_no_secret_shows_in_an_error_or_its_traceback(env: Mapping[str, str]) -> None:
