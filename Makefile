@@ -40,7 +40,7 @@ $(VENV)/pyvenv.cfg:
 	  echo "queuekit needs Python 3.11 or later; this is $$($(PYTHON) --version 2>&1). Name another: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "This Python cannot make virtual environments. Install what is missing, then run make again:" >&2; \
-	  echo "  apt-get install -y python3-venv" >&2; exit 1; }
+	  echo "  apt-get install -y python3-venv    (Debian, Ubuntu)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 # pip first (the one inside venv may not know dependency groups), then everything at once, so that the three

@@ -80,14 +80,10 @@ class Settings:
         return log_levels(self.log)
 
     def __repr__(self) -> str:
-        shown = []
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name in SECRETS and value is not None:
-                value = MASK
-            elif one.name == "file_tables":
-                value = sorted(value)
-            shown.append(f"{one.name}={value!r}")
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values |= {name: MASK for name in SECRETS & values.keys() if values[name] is not None}
+        values["file_tables"] = sorted(self.file_tables)
+        shown = [f"{name}={value!r}" for name, value in values.items()]
         return redact(f"Settings({', '.join(shown)})")
 
 
