@@ -282,6 +282,9 @@ def find(kind: str) -> Path:
         if path.is_file():
             if not os.access(path, os.X_OK):
                 path.chmod(path.stat().st_mode | 0o755)  # the wheel of mongod has lost its run bit
+            trial = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+            if trial.returncode != 0:  # a system library is missing
+                raise MissingExtra(f"{path} does not run here: {trial.stderr.strip()}; put a {program} on PATH instead")
             return path
     raise MissingExtra(f"no {program} on PATH; install one, or on Linux x86-64: pip install {wheel}")
 

