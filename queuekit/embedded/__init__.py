@@ -1,8 +1,9 @@
-"""The store that needs nothing: SQLite, one file, many processes of one host. `memory://` is the same on a private file."""
+"""The store that needs nothing: one SQLite file, many processes of one host; `memory://` is a private file of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from queuekit import clock
 from queuekit.embedded.files import path_of
@@ -29,7 +30,7 @@ class EmbeddedBackend:
         return
 
 
-def _where(url: str, options: StoreOptions) -> tuple[object, object, bool]:
+def _where(url: str, options: StoreOptions) -> tuple[object, Path | None, bool]:
     """Under which key this process shares the file, its path (None: private), and whether it outlives its stores."""
     scheme, _, name = url.partition("://")
     if scheme == "memory":

@@ -30,10 +30,8 @@ def change(work: Work, changes: Sequence[Change], op: Op) -> list[Changed]:
     known = ops.recall(conn, q, op)
     if known is not None:
         return [
-            Changed(
-                id=id, ok=no is None, no=None if no is None else No(no), state=None if state is None else State(state)
-            )
-            for id, no, state in known
+            Changed(id=name, ok=no is None, no=None if no is None else No(no), state=None if at is None else State(at))
+            for name, no, at in known
         ]
     answers = [_one(work, asked) for asked in changes]
     ends.trim(work)
@@ -111,7 +109,7 @@ def _reschedule(work: Work, job: Job, asked: Change) -> No | None:
         return None
     place = work.ledger.last()
     if job.line == DELAYED:
-        work.move(job, DELAYED, job.key1, priority=priority, place=place)
+        work.move(job, DELAYED, job.key1, 0, priority=priority, place=place)
     else:
         work.move(job, job.line, priority, place, priority=priority, place=place)
     return None

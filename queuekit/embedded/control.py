@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -65,7 +65,7 @@ def prunable(state: State | None) -> None:
 
 def _older(work: Work, state: State, moment: int, limit: int) -> list[Job]:
     lines = LINES_OF[state]
-    found: list[Job] = []
+    found: list[tuple[Any, ...]] = []
     for line in lines:
         entered = "key1" if state in TERMINAL else "since"
         order = "key1, key2, id" if state in TERMINAL or work.ledger.counts[line] > SORTED else f"{entered}, id"
@@ -74,7 +74,7 @@ def _older(work: Work, state: State, moment: int, limit: int) -> list[Job]:
             (work.ledger.q, line, moment, limit),
         )
         found += rows.fetchall()
-    found.sort(key=lambda row: (row[-1], row[1]))  # type: ignore[misc]  # a row with its time behind
+    found.sort(key=lambda row: (row[-1], row[1]))
     return [Job._make(row[:-1]) for row in found[:limit]]
 
 
@@ -133,7 +133,7 @@ def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
     more = ledger.jobs > 0
     if not more:
         for table in ("labels", "uniques", "ops", "queues"):
-            conn.execute(f"DELETE FROM {table} WHERE q = ?", (ledger.q,))  # noqa: S608  names of ours
+            conn.execute(f"DELETE FROM {table} WHERE q = ?", (ledger.q,))
     return len(jobs), more
 
 

@@ -27,12 +27,12 @@ def end(work: Work, job: Job, line: int, *, reason: str | None = None, keep: Ret
         remove(work, [job])
         return
     own = label is not None
-    work.move(job, line + own, work.now, keep=label, reason=reason, cancel=None, origin=None, awaited=0, **fields)
+    work.move(job, line + own, work.now, 0, keep=label, reason=reason, cancel=None, origin=None, awaited=0, **fields)
     count(work, line + own, label, 1)
 
 
 def choose(work: Work, job: Job, line: int, keep: Retention | None) -> tuple[Retention, str | None]:
-    """How long an ending job is kept, and the label it ends with: its own, else its worker's, else None, the queue's."""
+    """How long an ending job is kept, and its label: its own, else its worker's, else None, the queue's."""
     stored = job.keep_completed if line == COMPLETED else job.keep_failed
     own = keep if stored is None else retention(stored)
     kept = work.ledger.keeps(line == COMPLETED) if own is None else own

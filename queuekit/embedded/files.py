@@ -20,7 +20,7 @@ SCHEMA: Final = 1
 APPLICATION: Final = 0x716B6974  # "qkit": tells our files from others
 OLDEST: Final = (3, 38, 0)  # RETURNING, and JSON built in
 STEP: Final = 0.02  # seconds SQLite itself waits for a lock; longer waits are ours, with shorter sleeps than its own
-_TMPFS: Final = Path("/dev/shm")  # noqa: S108  a private folder is made inside
+_TMPFS: Final = Path("/dev/shm")  # a private folder is made inside
 _PREFIX: Final = "queuekit-memory-"
 
 
@@ -48,9 +48,8 @@ def connect(path: Path, *, durable: bool = True, make: bool = False) -> sqlite3.
 def prepare(path: Path, *, timeout: float, durable: bool = True) -> None:
     """Make what is missing and check the rest; by many processes at once. Raises ConfigError, SchemaMismatch."""
     if sqlite3.sqlite_version_info < OLDEST:
-        raise ConfigError(
-            f"this Python has SQLite {sqlite3.sqlite_version}; queuekit needs {'.'.join(map(str, OLDEST))}"
-        )
+        needs = ".".join(map(str, OLDEST))
+        raise ConfigError(f"this Python has SQLite {sqlite3.sqlite_version}; queuekit needs {needs}")
     if path.is_dir():
         raise ConfigError(f"{path} is a directory: name a file in it")
     if not path.parent.is_dir():

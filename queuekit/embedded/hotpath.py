@@ -53,7 +53,7 @@ def exchange(work: Work, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Excha
     known = ops.recall(conn, ledger.q, op)
     if known is not None:
         claims = _again(work, known["claims"], op.token)
-        refused = [(id, Refusal(no)) for id, no in known["refused"]]
+        refused = [(job, Refusal(no)) for job, no in known["refused"]]
         reply = _tail(conn, ledger, ask, work.now)
         reply.claims, reply.refused, reply.replayed = claims, refused, True
         return reply
@@ -66,8 +66,8 @@ def exchange(work: Work, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Excha
             suspect = bool(claims)
         claims += _claim(work, READY, ask.want - len(claims), op, ask)
     ends.trim(work)
-    ops.remember(conn, ledger.q, op, work.now,
-                 {"claims": [job.id for job in claims], "refused": [(id, no.value) for id, no in refused]})  # fmt: skip
+    answer = {"claims": [claim.id for claim in claims], "refused": [(job, no.value) for job, no in refused]}
+    ops.remember(conn, ledger.q, op, work.now, answer)
     reply = _tail(conn, ledger, ask, work.now, held=suspect)
     reply.claims, reply.refused = claims, refused
     work.wake = work.wake or reply.more
@@ -92,7 +92,7 @@ def _again(work: Work, ids: list[str], token: str) -> list[JobRecord]:
         (work.ledger.q, many(ids), ACTIVE, token),
     ).fetchall()
     held = {job.id: job for job in rows.records(work.conn, work.ledger.name, found)}
-    return [held[id] for id in ids if id in held]
+    return [held[name] for name in ids if name in held]
 
 
 def promote(work: Work) -> None:
@@ -126,9 +126,8 @@ def _claim(work: Work, line: int, want: int, op: Op, ask: Ask) -> list[JobRecord
         found = [Whole._make(row) for row in work.conn.execute(_CANDIDATES, (ledger.q, line, want))]
         live = [row for row in found if row.expires_at is None or row.expires_at > now]
         if len(live) < len(found):
-            gone = rows.by_id(
-                work.conn, ledger.q, [r.id for r in found if r.expires_at is not None and r.expires_at <= now]
-            )
+            late = [row.id for row in found if row.expires_at is not None and row.expires_at <= now]
+            gone = rows.by_id(work.conn, ledger.q, late)
             for job in gone.values():
                 ends.end(work, job, CANCELLED, reason="expired")
             passed += len(gone)
@@ -177,7 +176,7 @@ def renew(work: Work, holds: Sequence[Hold], lease: int, actor: str, upto: int) 
             "SELECT id, token FROM jobs WHERE q = ? AND line = ? AND token > ? AND token < ? ORDER BY key1, key2, id",
             (q, ACTIVE, f"{actor}:", f"{actor};"),
         )
-        reply.strays = [(id, t) for id, t in mine if (id, t) not in named and int(t.rpartition(":")[2]) <= upto]
+        reply.strays = [held for held in mine if held not in named and int(held[1].rpartition(":")[2]) <= upto]
     return reply
 
 

@@ -45,7 +45,6 @@ class Hub:
     pid: int = field(default_factory=os.getpid)
     users: int = 0
     idle: dict[Key, int] = field(default_factory=dict)  # (ns, queue, actor): its last call that wrote nothing
-    seen: dict[Key, tuple[int | None, int]] = field(default_factory=dict)  # next_at, suspects at the last exchange
     _waiters: dict[Key, set[Waiter]] = field(default_factory=dict)
     _cond: threading.Condition = field(default_factory=threading.Condition)
     _thread: threading.Thread | None = None
@@ -128,12 +127,12 @@ class Hub:
 
 
 _hubs: dict[object, Hub] = {}
-_guard = threading.Lock()
+_guard = [threading.Lock()]  # a new one after a fork: another thread may have held the old one
 
 
 def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
     """The hub of a file, shared by all stores of this process; a private file is made where `path` is None."""
-    with _guard:
+    with _guard[0]:
         hub = _hubs.get(key)
         if hub is None:
             hub = Hub(path, lasting=True) if path is not None else Hub(files.private(), private=True, lasting=lasting)
@@ -144,7 +143,7 @@ def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
 
 def detach(key: object, hub: Hub) -> None:
     """One user less; the last one ends it."""
-    with _guard:
+    with _guard[0]:
         if _hubs.get(key) is not hub:
             return
         hub.users -= 1
@@ -156,8 +155,7 @@ def detach(key: object, hub: Hub) -> None:
 
 def _forked() -> None:
     """In a child: the parent's hubs are its own, and their threads are not here."""
-    global _guard
-    _guard = threading.Lock()
+    _guard[0] = threading.Lock()
     _hubs.clear()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits, QueueConf
@@ -19,8 +19,8 @@ _COUNTERS: Final = (
 _TOTALS: Final = ("enqueued", "completed", "failed", "retried", "crashed", "cancelled", "released")
 ENQUEUED, DONE, FAILURES, RETRIED, CRASHED, CANCELS, RELEASED = range(7)
 
-_HEAD = "q, rev, home, moved_to, epoch, declared, override, back, front, seen, grace"
-_MOVING = ("back", "front", "seen", "grace", *_COUNTERS, *(f"t_{name}" for name in _TOTALS))
+_HEAD = "q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, grace"
+_MOVING = ("back", "front", "bell", "seen", "grace", *_COUNTERS, *(f"t_{name}" for name in _TOTALS))
 _READ = f"SELECT {_HEAD}, {', '.join(_COUNTERS)}, {', '.join(f't_{t}' for t in _TOTALS)} FROM queues"
 _WRITE = f"UPDATE queues SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE q = ?"
 
@@ -35,6 +35,7 @@ class Ledger:
     limits: Limits  # conf.effective
     back: int = 0
     front: int = 0
+    bell: int = 0
     seen: int | None = None
     grace: int | None = None
     counts: list[int] = field(default_factory=lambda: [0] * LINES)
@@ -87,7 +88,16 @@ def take(conn: sqlite3.Connection, ns: str, name: str) -> Ledger:
 
 def save(conn: sqlite3.Connection, ledger: Ledger) -> None:
     """Write places, counts and totals back."""
-    values = (ledger.back, ledger.front, ledger.seen, ledger.grace, *ledger.counts, *ledger.totals, ledger.q)
+    values = (
+        ledger.back,
+        ledger.front,
+        ledger.bell,
+        ledger.seen,
+        ledger.grace,
+        *ledger.counts,
+        *ledger.totals,
+        ledger.q,
+    )
     conn.execute(_WRITE, values)
 
 
@@ -100,10 +110,10 @@ def _parsed(
     return conf, conf.effective
 
 
-def _ledger(name: str, row: tuple[object, ...]) -> Ledger:
-    q, rev, home, moved_to, epoch, declared, override, back, front, seen, grace, *rest = row
-    conf, limits = _parsed(rev, home, moved_to, epoch, declared, override)  # type: ignore[arg-type]  # sqlite's rows are untyped
-    return Ledger(q, name, conf, limits, back, front, seen, grace, rest[:LINES], rest[LINES:])  # type: ignore[arg-type]
+def _ledger(name: str, row: tuple[Any, ...]) -> Ledger:
+    q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, grace, *rest = row
+    conf, limits = _parsed(rev, home, moved_to, epoch, declared, override)
+    return Ledger(q, name, conf, limits, back, front, bell, seen, grace, rest[:LINES], rest[LINES:])
 
 
 _BLANK: Final = QueueConf()

@@ -8,52 +8,39 @@ from collections.abc import Sequence
 from queuekit.domain.job import JobRecord
 from queuekit.domain.state import TERMINAL
 from queuekit.embedded import ledger, read, rows
-from queuekit.embedded.hub import Hub
-from queuekit.embedded.rows import COMPLETED, DELAYED, READY, SUSPECT
+from queuekit.embedded.rows import COMPLETED
 from queuekit.embedded.work import Work
 
-FOREVER = 1 << 62
+Ended = tuple[JobRecord | None] | None  # the job as it ended, (None,) where there is none; None: on its way
 
 
 class Wanted:
-    """Which of some queues may have work: ready jobs, a suspect more, or a delayed job earlier than was known."""
+    """Which of some queues rang since a store heard of them last. The bell is in the file: no ring is missed."""
 
-    def __init__(self, hub: Hub, ns: str, queues: Sequence[str]) -> None:
-        self._ns, self._queues = ns, queues
-        self._known = {name: hub.seen.get((ns, name)) for name in queues}
+    def __init__(self, ns: str, queues: Sequence[str], heard: dict[str, int]) -> None:
+        self._ns, self._names = ns, rows.many(queues)
+        self._heard = {name: heard.get(name, 0) for name in queues}
+        self.now: dict[str, int] = {}
         self.found: list[str] = []
 
     def probe(self, conn: sqlite3.Connection) -> bool:
-        """Look; `found` names the queues."""
-        self.found = [name for name in self._queues if self._worth(conn, name)]
+        """Look; `found` names the queues that rang."""
+        bells = conn.execute(
+            "SELECT name, bell FROM queues WHERE ns = ? AND name IN (SELECT value FROM json_each(?))",
+            (self._ns, self._names),
+        )
+        self.now = dict(bells.fetchall())
+        self.found = [name for name, bell in self.now.items() if bell != self._heard[name]]
         return bool(self.found)
 
-    def _worth(self, conn: sqlite3.Connection, name: str) -> bool:
-        queue = ledger.look(conn, self._ns, name)
-        if queue is None or queue.limits.paused is not None:
-            return False
-        if queue.counts[READY]:
-            return True
-        due = FOREVER
-        if queue.counts[DELAYED]:
-            due = conn.execute(
-                "SELECT key1 FROM jobs WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT 1", (queue.q, DELAYED)
-            ).fetchone()[0]
-        suspects = queue.counts[SUSPECT]
-        known = self._known[name]
-        if known is None:
-            self._known[name] = (due, suspects)
-            return due < FOREVER or suspects > 0
-        return due < (FOREVER if known[0] is None else known[0]) or suspects > known[1]
 
-
-def seen(conn: sqlite3.Connection, ns: str, queue: str, id: str) -> tuple[JobRecord | None] | None:
+def seen(conn: sqlite3.Connection, ns: str, queue: str, id: str) -> Ended:
     """The job if it ended, (None,) if there is none; None while it is on its way."""
     found = read.get(conn, ledger.peek(conn, ns, queue), [id])[0]
     return None if found is not None and found.state not in TERMINAL else (found,)
 
 
-def mark(work: Work, id: str) -> tuple[JobRecord | None] | None:
+def mark(work: Work, id: str) -> Ended:
     """As `seen`, and a job on its way is awaited from now on."""
     job = rows.by_id(work.conn, work.ledger.q, [id]).get(id)
     if job is not None and job.line < COMPLETED:

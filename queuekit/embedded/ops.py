@@ -13,7 +13,7 @@ from queuekit.errors import Stale
 KEPT: Final = 86_400_000  # ms an actor is remembered after its last call
 
 
-def recall(conn: sqlite3.Connection, q: int, op: Op) -> Any:  # noqa: ANN401
+def recall(conn: sqlite3.Connection, q: int, op: Op) -> Any:
     """The recorded answer if this very op is repeated, else None. Raises Stale for an older one."""
     row = conn.execute("SELECT n, reply FROM ops WHERE q = ? AND actor = ?", (q, op.actor)).fetchone()
     if row is None or op.n > row[0]:

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
@@ -102,7 +103,7 @@ class BlockingPort:
 
     blocking = True
 
-    def __init__(self, key: object, path: files.Path | None, *, lasting: bool, timeout: float) -> None:
+    def __init__(self, key: object, path: Path | None, *, lasting: bool, timeout: float) -> None:
         self._key, self._path, self._lasting, self.timeout = key, path, lasting, timeout
         self._free: list[sqlite3.Connection] = []
         self._hub: Hub | None = None
@@ -162,7 +163,7 @@ class BlockingPort:
         bell.event.clear()
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        threading.Event().wait(seconds)
 
     def monotonic(self) -> float:
         return clock.monotonic()
@@ -235,7 +236,7 @@ class AsyncPort:
 
     blocking = False
 
-    def __init__(self, key: object, path: files.Path | None, *, lasting: bool, timeout: float) -> None:
+    def __init__(self, key: object, path: Path | None, *, lasting: bool, timeout: float) -> None:
         self._key, self._path, self._lasting, self.timeout = key, path, lasting, timeout
         self._hub: Hub | None = None
         self._calls: SimpleQueue[Item | None] = SimpleQueue()
@@ -308,8 +309,7 @@ class AsyncPort:
         thread, self._thread = self._thread, None
         if thread is not None:
             self._end()
-            while thread.is_alive():
-                await asyncio.sleep(0.001)
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
             self._calls = SimpleQueue()
             self._end = weakref.finalize(self, self._calls.put, None)
         if self._hub is not None:

@@ -37,14 +37,15 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
     conn, q = work.conn, work.ledger.q
     known = ops.recall(conn, q, op)
     if known is not None:
-        receipts = [Receipt(known.get(str(i), spec.id), str(i) not in known) for i, spec in enumerate(jobs)]
-        return Enqueued(now=work.now, receipts=receipts, replayed=True)
+        again = [Receipt(known.get(str(i), spec.id), str(i) not in known) for i, spec in enumerate(jobs)]
+        return Enqueued(now=work.now, receipts=again, replayed=True)
     found = conn.execute(
         "SELECT id FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?))", (q, many(s.id for s in jobs))
     )
     existing = {row[0] for row in found}
     _room(work, jobs, existing)
-    receipts, rows = [], []
+    receipts: list[Receipt] = []
+    rows: list[tuple[object, ...]] = []
     for spec in jobs:
         if spec.id in existing:
             receipts.append(Receipt(spec.id, False))
@@ -144,10 +145,12 @@ def _replace(work: Work, holder: str, spec: JobSpec) -> None:
     if key.max_wait is not None and due is not None:
         due = min(due, job.created_at + key.max_wait)
     place = work.ledger.last()
-    fields = {"task": spec.task, "version": spec.version, "options": spec.options or None, "priority": spec.priority,
-              "run_at": due, "place": place, "since": work.now}  # fmt: skip
+    fields: dict[str, object] = {
+        "task": spec.task, "version": spec.version, "options": spec.options or None, "priority": spec.priority,
+        "run_at": due, "place": place, "since": work.now,
+    }  # fmt: skip
     if due is not None and due > work.now:
-        work.move(job, DELAYED, due, **fields)
+        work.move(job, DELAYED, due, 0, **fields)
     else:
         work.move(job, READY if job.line == DELAYED else job.line, spec.priority, place, **fields)
     rebody(work, job.n, spec.body)

@@ -12,12 +12,21 @@ import orjson
 
 from queuekit.domain.job import JobRecord
 from queuekit.domain.query import SCAN_MAX, Counts, Found, Position, Totals, Where, WorkerBeat
-from queuekit.domain.state import State
+from queuekit.domain.state import TERMINAL, State
 from queuekit.embedded.ledger import Ledger
 from queuekit.embedded.rows import (
-    DELAYED, HELD, LINES_OF, READY, STATES, SUSPECT, WAITING, WHOLE, many, record, records, Whole,
-)  # fmt: skip
-from queuekit.domain.state import TERMINAL
+    DELAYED,
+    HELD,
+    LINES_OF,
+    STATES,
+    SUSPECT,
+    WAITING,
+    WHOLE,
+    Whole,
+    many,
+    record,
+    records,
+)
 from queuekit.errors import InvalidOption
 
 EXACT: Final = 1000  # waiting jobs up to which the longest-waiting one is looked for one by one
@@ -31,7 +40,7 @@ def get(conn: sqlite3.Connection, ledger: Ledger, ids: Sequence[str]) -> list[Jo
         f"SELECT {WHOLE} FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?))", (ledger.q, many(ids))
     ).fetchall()
     known = {job.id: job for job in records(conn, ledger.name, found)}
-    return [known.get(id) for id in ids]
+    return [known.get(name) for name in ids]
 
 
 def locate(conn: sqlite3.Connection, ns: str, id: str) -> list[JobRecord]:
@@ -50,6 +59,7 @@ def find(conn: sqlite3.Connection, ledger: Ledger, where: Where) -> Found:
     total = sum(ledger.counts[line] for line in lines) if where.task is None else None
     start, after = _opened(where.cursor, where.state)
     newest_first = where.state in TERMINAL
+    lined: Iterator[tuple[int, Light]]
     if newest_first:
         walk = merge(*(_down(conn, ledger.q, line, after) for line in lines), key=lambda r: (r[1], r[3]), reverse=True)
         lined = ((0, row) for row in walk)
@@ -59,7 +69,8 @@ def find(conn: sqlite3.Connection, ledger: Ledger, where: Where) -> Found:
             for i in range(start, len(lines))
         )
     picked: list[int] = []
-    scanned, last = 0, None
+    scanned = 0
+    last: tuple[int, Light] | None = None
     for i, row in islice(lined, SCAN_MAX):
         scanned += 1
         last = (i, row)
@@ -67,28 +78,27 @@ def find(conn: sqlite3.Connection, ledger: Ledger, where: Where) -> Found:
             picked.append(row[0])
             if len(picked) >= where.limit:
                 break
-    more = last is not None and next(iter(lined), None) is not None
-    cursor = (
-        orjson.dumps([where.state, last[0], last[1][1], last[1][2], last[1][3]]).decode() if more and last else None
-    )
+    cursor = None
+    if last is not None and next(lined, None) is not None:
+        cursor = orjson.dumps([where.state, last[0], *last[1][1:4]]).decode()
     return Found(records=_whole(conn, ledger.name, picked), cursor=cursor, scanned=scanned, total=total)
 
 
 def _up(conn: sqlite3.Connection, q: int, line: int, after: Key | None) -> Iterator[Light]:
-    key1, key2, id = after or (-(1 << 62), 0, "")
+    key1, key2, last = after or (-(1 << 62), 0, "")
     return conn.execute(
         "SELECT n, key1, key2, id, task FROM jobs WHERE q = ? AND line = ? AND (key1, key2, id) > (?, ?, ?)"
         " ORDER BY key1, key2, id LIMIT ?",
-        (q, line, key1, key2, id, SCAN_MAX + 1),
+        (q, line, key1, key2, last, SCAN_MAX + 1),
     )
 
 
 def _down(conn: sqlite3.Connection, q: int, line: int, after: Key | None) -> Iterator[Light]:
-    key1, key2, id = after or (1 << 62, 0, "")
+    key1, key2, last = after or (1 << 62, 0, "")
     return conn.execute(
         "SELECT n, key1, key2, id, task FROM jobs WHERE q = ? AND line = ? AND (key1, key2, id) < (?, ?, ?)"
         " ORDER BY key1 DESC, key2 DESC, id DESC LIMIT ?",
-        (q, line, key1, key2, id, SCAN_MAX + 1),
+        (q, line, key1, key2, last, SCAN_MAX + 1),
     )
 
 
@@ -103,8 +113,8 @@ def _opened(cursor: str | None, state: State) -> tuple[int, Key | None]:
     if cursor is None:
         return 0, None
     try:
-        of, line, key1, key2, id = orjson.loads(cursor)
-        key = (int(key1), int(key2), str(id))
+        of, line, key1, key2, last = orjson.loads(cursor)
+        key = (int(key1), int(key2), str(last))
         at = int(line)
     except (ValueError, TypeError) as error:
         raise InvalidOption(f"{cursor!r:.80} is no cursor of this store") from error
@@ -200,16 +210,3 @@ def workers(conn: sqlite3.Connection, ns: str, now: int) -> list[WorkerBeat]:
     found = conn.execute("SELECT beat FROM workers WHERE ns = ? AND until > ? ORDER BY id", (ns, now))
     beats = [orjson.loads(text) for (text,) in found]
     return [WorkerBeat(**{**beat, "queues": tuple(beat["queues"])}) for beat in beats]
-
-
-def ready(conn: sqlite3.Connection, q: int) -> bool:
-    """Whether a job of the ready line waits."""
-    return conn.execute("SELECT 1 FROM jobs WHERE q = ? AND line = ? LIMIT 1", (q, READY)).fetchone() is not None
-
-
-def live(conn: sqlite3.Connection, ns: str, queue: str, id: str) -> bool:
-    """Whether a job exists and has not ended."""
-    row = conn.execute(
-        "SELECT line FROM jobs WHERE q = (SELECT q FROM queues WHERE ns = ? AND name = ?) AND id = ?", (ns, queue, id)
-    ).fetchone()
-    return row is not None and STATES[row[0]] not in TERMINAL

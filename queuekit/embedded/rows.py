@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -125,20 +125,20 @@ def by_id(conn: sqlite3.Connection, q: int, ids: Sequence[str]) -> dict[str, Job
     return {row[1]: Job._make(row) for row in rows}
 
 
-def records(conn: sqlite3.Connection, queue: str, rows: Iterable[Sequence[object]]) -> list[JobRecord]:
+def records(conn: sqlite3.Connection, queue: str, rows: Iterable[Sequence[Any]]) -> list[JobRecord]:
     """Whole rows as records, with their notes and big bodies."""
-    return [record(conn, queue, Whole._make(row)) for row in rows]  # type: ignore[arg-type]  # sqlite's rows are untyped
+    return [record(conn, queue, Whole._make(row)) for row in rows]
 
 
 def record(conn: sqlite3.Connection, queue: str, row: Whole) -> JobRecord:
     """One whole row as a record."""
-    (n, id, line, key1, priority, place, task, version, body, options, created_at, run_at, rev, claims, failures,
+    (n, name, line, key1, priority, place, task, version, body, options, created_at, run_at, rev, claims, failures,
      snoozes, crashes, token, worker, claimed_at, origin, cancel, progress, noted, result, reason, keep,
      keep_completed, keep_failed, uniq, expires_at, trace) = row  # fmt: skip
     if body is None:
         body = conn.execute("SELECT body FROM bodies WHERE n = ?", (n,)).fetchone()[0]
     found = JobRecord(
-        queue=queue, id=id, task=task, body=body, version=version, priority=priority, options=options or b"",
+        queue=queue, id=name, task=task, body=body, version=version, priority=priority, options=options or b"",
         state=STATES[line], place=place, created_at=created_at, run_at=run_at, rev=rev, claims=claims,
         failures=failures, snoozes=snoozes, crashes=crashes, token=token, worker=worker, claimed_at=claimed_at,
         cancel=cancel, progress=progress, result=result, reason=reason, keep=keep, expires_at=expires_at, trace=trace,

@@ -16,6 +16,7 @@ CREATE TABLE queues (
     override TEXT NOT NULL DEFAULT '{}',
     back INTEGER NOT NULL DEFAULT 0,        -- last place given behind all
     front INTEGER NOT NULL DEFAULT 0,       -- last place given before all, going down
+    bell INTEGER NOT NULL DEFAULT (abs(random() % 1099511627776)),  -- rung when work is added; never twice the same
     seen INTEGER,                           -- when somebody recovered last
     grace INTEGER,                          -- nothing is recovered before
     ready INTEGER NOT NULL DEFAULT 0,       -- how many jobs on each line

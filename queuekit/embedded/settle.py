@@ -29,7 +29,7 @@ def settle(work: Work, outcomes: Sequence[Outcome]) -> list[tuple[str, Refusal]]
         if outcome.id in seen:  # twice in one call: look again at what the first one did
             _complete(work, plain)
             plain = []
-            found = found | {outcome.id: None} | rows.by_id(work.conn, work.ledger.q, [outcome.id])
+            found[outcome.id] = rows.by_id(work.conn, work.ledger.q, [outcome.id]).get(outcome.id)
         seen.add(outcome.id)
         job = found.get(outcome.id)
         no = _refusal(outcome, job, work.limit)
@@ -91,7 +91,7 @@ def _apply(work: Work, outcome: Outcome, job: Job) -> None:
         release(work, job)
         work.ledger.totals[RELEASED] += 1
     elif kind is Kind.PARKED:
-        work.move(job, PARKED, work.now, token=None, reason=reason, origin=None, since=work.now)
+        work.move(job, PARKED, work.now, 0, token=None, reason=reason, origin=None, since=work.now)
     else:
         due = outcome.at if outcome.at is not None else work.now + (outcome.delay or 0)
         if kind is Kind.RETRY:

@@ -17,7 +17,6 @@ from queuekit.embedded.files import SCHEMA
 from queuekit.embedded.hub import Key, Waiter
 from queuekit.embedded.port import AsyncPort, BlockingPort
 from queuekit.embedded.replies import DiskFull
-from queuekit.embedded.rows import SUSPECT
 from queuekit.embedded.work import Work
 from queuekit.errors import QueueFull, Stale
 from queuekit.store.protocol import Capabilities
@@ -37,6 +36,7 @@ class EmbeddedStore:
         self._ns = options.namespace
         self._limit = options.payload_limit
         self._now = clock
+        self._heard: dict[str, int] = {}  # queue -> its bell when a wait last answered
 
     @property
     def capabilities(self) -> Capabilities:
@@ -54,9 +54,8 @@ class EmbeddedStore:
 
         store_id = await self._port.read(act)
         where = str(self._port.hub.path)
-        return Pong(
-            now=self._now(), server=f"sqlite {sqlite3.sqlite_version}", store_id=store_id, schema=SCHEMA, where=where
-        )
+        server = f"sqlite {sqlite3.sqlite_version}"
+        return Pong(now=self._now(), server=server, store_id=store_id, schema=SCHEMA, where=where)
 
     async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
         produce.check(jobs, self._limit, within)
@@ -78,16 +77,11 @@ class EmbeddedStore:
                 return None
             reply = hotpath.idle(conn, known, ask, self._now(), again=op.n == rested)
             if reply is not None:
-                hub.seen[self._ns, queue] = reply.next_at, known.counts[SUSPECT]
                 hub.rest(key, op.n)
             return reply
 
-        def act(work: Work) -> Exchange:
-            reply = hotpath.exchange(work, op, outcomes, ask)
-            hub.seen[self._ns, queue] = reply.next_at, work.ledger.counts[SUSPECT]
-            return reply
-
-        return await self._write(queue, act, first=None if outcomes else idle)
+        return await self._write(queue, lambda work: hotpath.exchange(work, op, outcomes, ask),
+                                 first=None if outcomes else idle)  # fmt: skip
 
     async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
         return await self._write(queue, lambda work: hotpath.renew(work, holds, lease, actor, upto))
@@ -145,17 +139,22 @@ class EmbeddedStore:
         return await self._port.run(lambda conn: control.beat(conn, self._ns, worker, ttl, self._now()))
 
     async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
-        wanted = notify.Wanted(self._port.hub, self._ns, queues)
-        keys: tuple[Key, ...] = tuple((self._ns, name) for name in queues)
-        rung = await self._until(keys, wanted.probe, timeout)
+        wanted = notify.Wanted(self._ns, queues, self._heard)
+        rung = await self._until(tuple((self._ns, name) for name in queues), wanted.probe, timeout)
+        if rung and not wanted.found:
+            await self._port.read(wanted.probe)
+        self._heard.update(wanted.now)
         return (wanted.found or list(queues)) if rung else []
 
     async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
         def probe(conn: sqlite3.Connection) -> bool:
             return notify.seen(conn, self._ns, queue, id) is not None
 
-        found = await self._write(queue, lambda work: (notify.mark(work, id),),
-                                  first=lambda conn: ((e,) if (e := notify.seen(conn, self._ns, queue, id)) else None))  # fmt: skip
+        def ended(conn: sqlite3.Connection) -> tuple[notify.Ended] | None:
+            end = notify.seen(conn, self._ns, queue, id)
+            return None if end is None else (end,)
+
+        found = await self._write(queue, lambda work: (notify.mark(work, id),), first=ended)
         if found[0] is not None:
             return found[0][0]
         await self._until(((self._ns, queue, id),), probe, timeout)
@@ -196,7 +195,7 @@ class EmbeddedStore:
 
         def after() -> None:
             work = done[-1]
-            keys: list[Key] = [(self._ns, queue, id) for id in work.ended]
+            keys: list[Key] = [(self._ns, queue, job) for job in work.ended]
             if work.wake:
                 keys.append((self._ns, queue))
             self._port.hub.ring(keys)

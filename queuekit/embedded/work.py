@@ -24,24 +24,23 @@ class Work:
     ended: list[str] = field(default_factory=list)  # ids that ended: ring for those who watch them
     touched: set[tuple[int, str | None]] = field(default_factory=set)  # retention classes that grew
 
-    def move(self, job: Job, line: int, key1: int, key2: int = 0, **fields: object) -> None:
+    def move(self, job: Job, line: int, key1: int, key2: int, **fields: object) -> None:
         """Put a job on a line; `fields` are columns set with it."""
         counts = self.ledger.counts
         counts[job.line] -= 1
         counts[line] += 1
         self.conn.execute(_statement(tuple(fields)), (line, key1, key2, *fields.values(), job.n))
 
-    def wait_or_delay(self, job: Job, line: int, due: int, **fields: object) -> None:
+    def wait_or_delay(self, job: Job, line: int, due: int, *, priority: int | None = None, **fields: object) -> None:
         """At the back of its priority on `line` if due, else among the delayed."""
+        rank = job.priority if priority is None else priority
+        fields |= {"priority": rank, "run_at": due, "since": self.now, "token": None, "origin": None}
         if due > self.now:
-            self.move(job, DELAYED, due, run_at=due, since=self.now, token=None, origin=None, **fields)
-            return
-        priority, place = fields.get("priority", job.priority), self.ledger.last()
-        assert isinstance(priority, int)
-        self.move(
-            job, line, priority, place, place=place, run_at=due, since=self.now, token=None, origin=None, **fields
-        )
-        self.wake = True
+            self.move(job, DELAYED, due, 0, **fields)
+        else:
+            place = self.ledger.last()
+            self.move(job, line, rank, place, place=place, **fields)
+            self.wake = True
 
     def note(self, job: Job, progress: bytes | None, logs: tuple[bytes, ...], error: bytes | None = None) -> None:
         """Keep what a handler reported, the last of each kind."""
@@ -66,6 +65,7 @@ class Work:
 
     def finish(self) -> None:
         """Write the ledger; the last thing before the commit."""
+        self.ledger.bell += self.wake
         save(self.conn, self.ledger)
 
 
