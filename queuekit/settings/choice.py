@@ -85,7 +85,7 @@ def _provider(provider: str, origin: str, values: Mapping[str, Any], given: Mapp
     if scheme == "memory":
         return Choice(url="memory://", chosen_by=origin)
     path = Path(values["sqlite_path"]).expanduser().absolute() if "sqlite_path" in values else _default_path()
-    return Choice(url=f"sqlite://{quote(str(path))}", chosen_by=origin)
+    return Choice(url=f"sqlite:///{quote(str(path))}", chosen_by=origin)  # four slashes: an absolute path
 
 
 def _default_path() -> Path:

@@ -71,7 +71,7 @@ def test_every_field_has_one_row_of_the_same_type() -> None:
         ({"REDIS_URL": "redis://r/3", "MONGODB_URL": "mongodb://m"}, "redis://r/3", "REDIS_URL"),
         ({"REDIS_HOST": "r", "MONGODB_URL": "mongodb://m"}, "redis://r:6379", "REDIS_HOST"),
         ({"REDIS_PASSWORD": "p", "MONGODB_URL": "mongodb://m"}, "mongodb://m", "MONGODB_URL"),
-        ({"QUEUEKIT_SQLITE_PATH": "/x/y z.db"}, "sqlite:///x/y%20z.db", "QUEUEKIT_SQLITE_PATH"),
+        ({"QUEUEKIT_SQLITE_PATH": "/x/y z.db"}, "sqlite:////x/y%20z.db", "QUEUEKIT_SQLITE_PATH"),
         (
             {"QUEUEKIT_URL": "", "QUEUE_PROVIDER": " ", "REDIS_URL": "", "MONGODB_URL": "mongodb://m"},
             "mongodb://m",
@@ -93,7 +93,7 @@ def test_without_a_word_it_is_sqlite_beside_the_project_and_a_note_names_the_fil
     monkeypatch.chdir(folder / "er")
     settings = Settings.load({})
     assert settings.chosen_by == "default"
-    assert unquote(settings.url) == f"sqlite://{folder}/queuekit.db"
+    assert unquote(settings.url) == f"sqlite:///{folder}/queuekit.db"
     assert len(settings.notes) == 1
     assert f"{folder}/queuekit.db" in settings.notes[0]
 
@@ -113,7 +113,7 @@ def test_a_required_provider_refuses_only_the_silent_default() -> None:
     required = {"QUEUEKIT_REQUIRE_PROVIDER": "1"}
     with pytest.raises(ConfigError, match="QUEUE_PROVIDER=sqlite"):
         Settings.load(required)
-    assert Settings.load(required | {"QUEUE_PROVIDER": "sqlite"}).url.startswith("sqlite:///")
+    assert Settings.load(required | {"QUEUE_PROVIDER": "sqlite"}).url.startswith("sqlite:////")
     assert Settings.load(required | {"REDIS_HOST": "r"}).url == "redis://r:6379"
 
 
@@ -322,7 +322,7 @@ def test_a_file_may_choose_the_store_but_the_environment_chooses_first(project: 
 
 def test_a_path_in_a_file_is_seen_from_the_file(project: Path) -> None:
     (project / "queuekit.toml").write_text('[kit]\nsqlite_path = "data/jobs.db"\n')
-    assert unquote(Settings.load({}).url) == f"sqlite://{project}/data/jobs.db"
+    assert unquote(Settings.load({}).url) == f"sqlite:///{project}/data/jobs.db"
 
 
 @pytest.mark.parametrize(
