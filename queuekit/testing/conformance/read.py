@@ -262,9 +262,7 @@ async def test_a_cursor_that_is_not_of_this_search_is_refused(store: JobStore) -
             await store.find(Q, Where(state=State.WAITING, cursor=foreign))
 
 
-async def test_a_cursor_serves_another_store_object(
-    store: JobStore, open_store: Callable[[], Awaitable[JobStore]]
-) -> None:
+async def test_a_cursor_serves_another_store_object(open_store: Open, store: JobStore) -> None:
     await Producer(store).put("a", "b", "c")
     first = await store.find(Q, Where(state=State.WAITING, limit=2))
     rest = await (await open_store()).find(Q, Where(state=State.WAITING, limit=2, cursor=first.cursor))

@@ -95,7 +95,7 @@ def _opened(cursor: str, state: State) -> tuple[int | str, ...]:
     """The sort key a cursor stands for. Raises InvalidOption for one that is not ours."""
     try:
         of, *key = json.loads(cursor)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidOption(f"{cursor!r:.80} is no cursor of this store") from error
     if of != state:
         raise InvalidOption(f"the cursor is of state {of!r:.20}, not {state}")

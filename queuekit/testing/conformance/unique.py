@@ -1,0 +1,406 @@
+"""Unique keys: one job a key until it finished, started, or a time is over; where the store has the part."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from queuekit.domain.job import KEEP_NOTHING, JobSpec, UniqueKey
+from queuekit.domain.outcome import Kind
+from queuekit.domain.query import No, Verb
+from queuekit.domain.state import State
+from queuekit.errors import Conflict, QueueFull, Unsupported
+from queuekit.store.protocol import JobStore
+from queuekit.testing.conformance.harness import Harness
+from queuekit.testing.conformance.words import (
+    HOUR,
+    LEASE,
+    MINUTE,
+    SECOND,
+    Producer,
+    Q,
+    Worker,
+    change,
+    counted,
+    look,
+    names,
+    receipts,
+    recover,
+    set_limits,
+    spec,
+    specs,
+    state,
+    totals,
+)
+
+Until = Literal["finished", "started", "time"]
+
+
+def keyed(id: str, key: str = "k", *, until: Until = "finished", how: str = "existing", **said: Any) -> JobSpec:
+    """A job with a unique key."""
+    ttl = said.pop("ttl", HOUR if until == "time" else None)
+    unique = UniqueKey(key, until, how, ttl, said.pop("max_wait", None))  # type: ignore[arg-type]  # a Literal by value
+    return spec(id, unique=unique, **said)
+
+
+@pytest.fixture
+def able(store: JobStore) -> JobStore:
+    """A store with unique keys; others skip by what they declare."""
+    if "unique" not in store.capabilities.parts:
+        pytest.skip("the store declares no unique keys")
+    return store
+
+
+async def free(store: JobStore, id: str, key: str = "k", **said: Any) -> bool:
+    """Whether a new job gets the key; then it holds it."""
+    (receipt,) = (await Producer(store).put(keyed(id, key, **said))).receipts
+    return receipt.created
+
+
+async def test_a_store_without_unique_keys_says_so(store: JobStore) -> None:
+    if "unique" not in store.capabilities.parts:
+        with pytest.raises(Unsupported):
+            await Producer(store).put("b", keyed("a"))
+        assert await counted(store) == {}
+
+
+@pytest.mark.parametrize("until", ["finished", "started", "time"])
+async def test_a_held_key_answers_with_its_holder(able: JobStore, until: Until) -> None:
+    await Producer(able).put(keyed("a", until=until, body=b"first"))
+
+    answer = await Producer(able).put("x", keyed("b", until=until, body=b"second"))
+
+    assert answer.receipts == receipts(("x", True), ("a", False))
+    assert await state(able, "b") is None
+    assert (await look(able, "a")).body == b"first"
+    assert (await totals(able)).enqueued == 2
+
+
+@pytest.mark.parametrize("until", ["finished", "started", "time"])
+async def test_a_record_tells_its_key(able: JobStore, until: Until) -> None:
+    await Producer(able).put(keyed("a", until=until))
+    assert (await look(able, "a")).unique == UniqueKey("k", until, "existing", HOUR if until == "time" else None)
+    (claim,) = await Worker(able).claim()
+    assert claim.unique == (await look(able, "a")).unique
+
+
+async def test_two_keys_are_two_jobs_and_no_key_is_none(able: JobStore) -> None:
+    answer = await Producer(able).put(keyed("a", "k1"), keyed("b", "k2"), "c", "d")
+    assert [receipt.created for receipt in answer.receipts] == [True] * 4
+
+
+async def test_a_key_is_of_one_queue(able: JobStore) -> None:
+    await Producer(able, "one").put(keyed("a"))
+    answer = await Producer(able, "two").put(keyed("a"))
+    assert answer.receipts == receipts(("a", True))
+
+
+async def test_in_one_call_the_first_takes_the_key(able: JobStore) -> None:
+    answer = await Producer(able).put(keyed("a"), keyed("b"), keyed("c", "other"), keyed("d", "other"))
+    assert answer.receipts == receipts(("a", True), ("a", False), ("c", True), ("c", False))
+    assert names(await Worker(able).claim(9)) == ["a", "c"]
+
+
+async def test_an_id_that_exists_is_answered_before_its_key_is_looked_at(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", "k1"), keyed("b", "k2"))
+    assert (await Producer(able).put(keyed("a", "k2"))).receipts == receipts(("a", False))
+
+
+# ---- until finished
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPLETED, Kind.FAILED, Kind.CANCELLED])
+async def test_until_finished_is_until_the_last_run_ended(able: JobStore, kind: Kind) -> None:
+    await Producer(able).put(keyed("a"))
+    worker = Worker(able)
+    job = await worker.take("a")
+    assert not await free(able, "b")
+    await worker.end(job, Kind.RETRY, delay=HOUR)
+    assert not await free(able, "b")
+    await change(able, "a", Verb.PROMOTE)
+    await worker.end(await worker.take("a"), Kind.RELEASED)
+    assert not await free(able, "b")
+    await worker.end(await worker.take("a"), Kind.PARKED)
+    assert not await free(able, "b")
+    await change(able, "a", Verb.REOPEN)
+    await worker.end(await worker.take("a"), kind)
+    assert await free(able, "b")
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete", "removed", "expired", "prune", "crashed"])
+async def test_a_key_is_free_when_its_job_ended_without_a_run(harness: Harness, able: JobStore, how: str) -> None:
+    await set_limits(able, max_crashes=1)
+    await Producer(able).put(keyed("a", keep_completed=KEEP_NOTHING, expires_in=MINUTE if how == "expired" else None))
+    worker = Worker(able)
+    if how in ("cancel", "delete"):
+        assert (await change(able, "a", Verb(how))).ok
+    elif how == "removed":
+        await worker.end(await worker.take("a"))
+    elif how == "crashed":
+        await worker.take("a")
+        await harness.advance(LEASE + SECOND)
+        assert (await recover(able)).crashed == ["a"]
+    else:
+        await harness.advance(2 * MINUTE)
+        if how == "prune":
+            assert await able.prune(Q, state=State.WAITING) == (1, False)
+        else:
+            assert await worker.claim() == []
+    assert await free(able, "b")
+
+
+async def test_a_recovered_job_still_holds_its_key(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("a"))
+    await Worker(able).take("a")
+    await harness.advance(LEASE + SECOND)
+    await recover(able)
+    assert not await free(able, "b")
+
+
+async def test_the_end_of_an_old_holder_does_not_free_the_key_of_the_new(able: JobStore) -> None:
+    await Producer(able).put(keyed("a"))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"))
+    assert await free(able, "b")
+    await change(able, "a", Verb.DELETE)
+    assert not await free(able, "c")
+
+
+# ---- until started
+
+
+async def test_until_started_is_until_the_first_claim(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="started"))
+    assert not await free(able, "b", until="started")
+    worker = Worker(able)
+    await worker.take("a")
+    assert await free(able, "b", until="started")
+    assert not await free(able, "c", until="started")
+    await worker.take("b")
+    assert await free(able, "c", until="started")
+
+
+async def test_a_delayed_job_holds_its_key_until_it_started(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="started", delay=MINUTE))
+    assert not await free(able, "b", until="started")
+    await harness.advance(2 * MINUTE)
+    assert names(await Worker(able).claim()) == ["a"]
+    assert await free(able, "b", until="started")
+
+
+async def test_a_job_back_from_its_run_does_not_take_the_key_from_another(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="started"))
+    worker = Worker(able)
+    job = await worker.take("a")
+    assert await free(able, "b", until="started")
+    await worker.end(job, Kind.RELEASED)
+    assert not await free(able, "c", until="started")
+    await worker.end(await worker.take("a"))
+    assert not await free(able, "c", until="started")
+
+
+# ---- until a time
+
+
+async def test_until_a_time_outlives_the_job(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="time", ttl=HOUR, keep_completed=KEEP_NOTHING))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"))
+    assert await state(able, "a") is None
+
+    answer = await Producer(able).put(keyed("b", until="time", ttl=HOUR))
+    assert answer.receipts == receipts(("a", False))
+    await harness.advance(HOUR - MINUTE)
+    assert not await free(able, "b", until="time")
+    await harness.advance(2 * MINUTE)
+    assert await free(able, "b", until="time")
+
+
+async def test_until_a_time_is_over_even_if_the_job_lives(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="time", ttl=MINUTE))
+    await harness.advance(2 * MINUTE)
+    assert await free(able, "b", until="time", ttl=MINUTE)
+    assert names(await Worker(able).claim(9)) == ["a", "b"]
+
+
+async def test_until_a_time_is_not_over_at_the_jobs_end(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="time"))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"), Kind.FAILED)
+    assert not await free(able, "b", until="time")
+
+
+async def test_a_refused_job_does_not_lengthen_the_time(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("a", until="time", ttl=HOUR))
+    await harness.advance(40 * MINUTE)
+    assert not await free(able, "b", until="time", ttl=HOUR)
+    await harness.advance(30 * MINUTE)
+    assert await free(able, "b", until="time", ttl=HOUR)
+
+
+# ---- on conflict: error
+
+
+@pytest.mark.parametrize("until", ["finished", "started", "time"])
+async def test_a_conflict_may_refuse_the_whole_call(able: JobStore, until: Until) -> None:
+    await Producer(able).put(keyed("a", until=until))
+
+    with pytest.raises(Conflict):
+        await Producer(able).put("x", keyed("b", until=until, how="error"), "y")
+
+    assert await able.get(Q, ["x", "b", "y"]) == [None] * 3
+    assert (await totals(able)).enqueued == 1
+
+
+async def test_a_conflict_inside_a_call_refuses_it_too(able: JobStore) -> None:
+    with pytest.raises(Conflict):
+        await Producer(able).put(keyed("a"), keyed("b", how="error"))
+    assert await able.get(Q, ["a", "b"]) == [None, None]
+    assert await free(able, "c")
+
+
+async def test_a_free_key_is_no_conflict(able: JobStore) -> None:
+    assert await free(able, "a", how="error")
+
+
+# ---- on conflict: replace
+
+
+async def test_a_waiting_holder_takes_the_new_content(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", body=b"old", options=b"o1", priority=10), "other")
+    before = await look(able, "a")
+
+    new = keyed("b", how="replace", body=b"new", options=b"o2", priority=3)
+    answer = await Producer(able).put(new)
+
+    assert answer.receipts == receipts(("a", False))
+    record = await look(able, "a")
+    assert (record.body, record.options, record.priority) == (b"new", b"o2", 3)
+    assert (record.state, record.created_at) == (State.WAITING, before.created_at)
+    assert record.rev > before.rev
+    assert await state(able, "b") is None
+    assert (await totals(able)).enqueued == 2
+    assert [(job.id, job.body) for job in await Worker(able).claim(9)] == [("a", b"new"), ("other", b"j{}")]
+
+
+async def test_a_delayed_holder_waits_for_the_new_time(harness: Harness, able: JobStore) -> None:
+    """Debounce: as long as calls come, the job is put off."""
+    worker = Worker(able)
+    for text in (b"1", b"2", b"3"):
+        await Producer(able).put(keyed(f"j{text.decode()}", how="replace", body=text, delay=MINUTE))
+        assert await worker.claim() == []
+        await harness.advance(40 * SECOND)
+    assert await worker.claim() == []
+    await harness.advance(30 * SECOND)
+    assert [(job.id, job.body) for job in await worker.claim(5)] == [("j1", b"3")]
+
+
+async def test_a_replacement_may_bring_a_job_forward_or_put_it_off(harness: Harness, able: JobStore) -> None:
+    await Producer(able).put(keyed("now", "k1", delay=HOUR), keyed("later", "k2"))
+    await Producer(able).put(keyed("x", "k1", how="replace"), keyed("y", "k2", how="replace", delay=HOUR))
+    assert await state(able, "now") is State.WAITING
+    assert await state(able, "later") is State.DELAYED
+    worker = Worker(able)
+    assert names(await worker.claim(5)) == ["now"]
+    await harness.advance(2 * HOUR)
+    assert names(await worker.claim(5)) == ["later"]
+
+
+async def test_a_replaced_job_is_put_off_no_longer_than_its_longest_wait(harness: Harness, able: JobStore) -> None:
+    worker = Worker(able)
+    runs = 0
+    for turn in range(4):
+        await Producer(able).put(keyed(f"j{turn}", how="replace", delay=MINUTE, max_wait=100 * SECOND))
+        await harness.advance(40 * SECOND)
+        runs += len(await worker.claim())
+        if runs:
+            break
+    assert (runs, turn) == (1, 2)
+
+
+async def test_an_active_holder_is_left_and_the_new_job_is_refused(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", body=b"old"))
+    job = await Worker(able).take("a")
+    answer = await Producer(able).put(keyed("b", how="replace", body=b"new"))
+    assert answer.receipts == receipts(("a", False))
+    assert await look(able, "a") == job
+    assert await state(able, "b") is None
+
+
+async def test_in_one_call_a_replacement_finds_the_job_before_it(able: JobStore) -> None:
+    answer = await Producer(able).put(keyed("a", body=b"1"), keyed("b", how="replace", body=b"2"))
+    assert answer.receipts == receipts(("a", True), ("a", False))
+    assert (await look(able, "a")).body == b"2"
+
+
+# ---- with the rest
+
+
+async def test_a_refused_job_does_not_count_as_one_more(able: JobStore) -> None:
+    await set_limits(able, max_size=1)
+    await Producer(able).put(keyed("a"))
+    assert not await free(able, "b")
+    with pytest.raises(QueueFull):
+        await Producer(able).put(keyed("c", "other"))
+    await change(able, "a", Verb.DELETE)
+    assert await free(able, "d", "other")
+
+
+async def test_a_repeated_enqueue_finds_its_own_key_taken_by_itself(able: JobStore) -> None:
+    op = Producer(able).actor.op()
+    jobs = [keyed("a"), keyed("b"), keyed("c", "k2")]
+    first = await able.enqueue(Q, jobs, op)
+    again = await able.enqueue(Q, jobs, op)
+    assert again.receipts == first.receipts == receipts(("a", True), ("a", False), ("c", True))
+
+
+@pytest.mark.parametrize("until", ["finished", "started"])
+async def test_a_job_retried_by_a_person_takes_its_key_again(able: JobStore, until: Until) -> None:
+    await Producer(able).put(keyed("a", until=until))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"), Kind.FAILED)
+    assert (await change(able, "a", Verb.RETRY)).ok
+    assert not await free(able, "b", until=until)
+
+
+@pytest.mark.parametrize("until", ["finished", "started"])
+async def test_a_job_whose_key_is_held_by_another_is_not_retried(able: JobStore, until: Until) -> None:
+    await Producer(able).put(keyed("a", until=until))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"), Kind.FAILED)
+    assert await free(able, "b", until=until)
+    before = await look(able, "a")
+
+    answer = await change(able, "a", Verb.RETRY)
+
+    assert (answer.ok, answer.no, answer.state) == (False, No.HELD, State.FAILED)
+    assert await look(able, "a") == before
+    await change(able, "b", Verb.DELETE)
+    assert (await change(able, "a", Verb.RETRY)).ok
+
+
+async def test_keys_go_with_an_obliterated_queue(able: JobStore) -> None:
+    await Producer(able).put(keyed("a"), keyed("b", "t", until="time"))
+    await able.obliterate(Q)
+    assert await free(able, "c")
+    assert await free(able, "d", "t", until="time")
+
+
+@pytest.mark.parametrize(
+    "key", ["$k", "a.b", "", "x" * 1000, 'quote"\\', "line\nbreak", "nul\x00", "ключ", "{k}", "a:b/c"]
+)
+async def test_a_key_may_be_any_text(able: JobStore, key: str) -> None:
+    assert await free(able, "a", key)
+    assert not await free(able, "b", key)
+    record = await look(able, "a")
+    assert record.unique is not None
+    assert record.unique.key == key
+    await change(able, "a", Verb.CANCEL)
+    assert await free(able, "b", key)
+
+
+async def test_many_keys_in_one_call_are_each_one_job(able: JobStore) -> None:
+    answer = await Producer(able).put(*(keyed(f"j{i:03}", f"k{i % 50}") for i in range(200)), *specs(["x"]))
+    assert sum(receipt.created for receipt in answer.receipts) == 51
+    assert [receipt.id for receipt in answer.receipts[50:100]] == [f"j{i:03}" for i in range(50)]

@@ -1,0 +1,3 @@
+"""The family `opaque` on every store of the matrix."""
+
+from queuekit.testing.conformance.opaque import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The family `retention` on every store of the matrix."""
+
+from queuekit.testing.conformance.retention import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The family `unique` on every store of the matrix."""
+
+from queuekit.testing.conformance.unique import *  # noqa: F403
