@@ -94,7 +94,7 @@ async def test_any_job_but_an_active_one_may_be_deleted(store: JobStore, from_: 
 
 
 @pytest.mark.parametrize("verb", list(Verb))
-async def test_a_job_that_is_not_there_is_gone(store: JobStore, verb: Verb) -> None:
+async def test_a_job_that_is_not_there_is_not_changed(store: JobStore, verb: Verb) -> None:
     answer = await change(store, "nobody", verb, **SAID.get(verb, {}))
     assert (answer.id, answer.ok, answer.no, answer.state) == ("nobody", False, No.GONE, None)
     assert await state(store, "nobody") is None
