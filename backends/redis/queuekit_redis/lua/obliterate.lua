@@ -1,0 +1,48 @@
+-- obliterate: remove jobs, then the queue itself
+-- KEYS[1] jobs       hash: id -> entry
+-- KEYS[2] run        hash: id -> what changes
+-- KEYS[3] opts       hash: id -> what is not default
+-- KEYS[4] notes      hash: kind and id -> bytes
+-- KEYS[5] vars       hash: counters and limits
+-- KEYS[6] ops        hash: actor -> last call
+-- KEYS[7] ready      zset: id, score of (priority, place)
+-- KEYS[8] suspect    zset: as ready
+-- KEYS[9] delayed    zset: id, due ms
+-- KEYS[10] active    zset: id, lease end ms
+-- KEYS[11] parked    zset: id, ms
+-- KEYS[12] blocked   zset: id, ms
+-- KEYS[13] completed zset: id, ended ms (+ 2^45: own retention)
+-- KEYS[14] failed    zset: as completed
+-- KEYS[15] cancelled zset: as completed
+-- KEYS[16] kept      zset of score 0: state|label|ended|id
+-- KEYS[17] unique    hash: key -> holder
+-- KEYS[18] utime     zset: unique key, free at ms
+-- KEYS[19] expiring  zset: id, expires ms
+-- KEYS[20] awaited   hash: id -> 1, and the channel that tells of ends
+-- KEYS[21] marker    zset: '0' while there may be work
+-- KEYS[22] conf      hash: rev, declared, override
+-- ARGV[1] '1': also where jobs are active  ARGV[2] limit
+-- RETURNS {0, removed, more}, or {1, active}: refused
+-- COST O(limit · log n)
+-- SINCE 1.0
+-- USES base job unique ended
+local active, limit, removed = call('ZCARD', k_active), tonumber(ARGV[2]), 0
+if active > 0 and ARGV[1] ~= '1' then return {1, active} end
+for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled}) do
+  if removed < limit then
+    local popped, ids, members = call('ZPOPMIN', key, limit - removed), {}, {}
+    for i = 1, #popped, 2 do
+      local id = popped[i]
+      ids[#ids + 1] = id
+      local run = tonumber(popped[i + 1]) >= OWN and key ~= k_ready and key ~= k_suspect and call('HGET', k_run, id)
+      if run then members[#members + 1] = member(id, read(run)) end
+    end
+    drop(ids)
+    many('ZREM', k_kept, members)
+    removed = removed + #ids
+  end
+end
+local left = call('EXISTS', k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled)
+if left > 0 then return {0, removed, 1} end
+call('UNLINK', unpack(KEYS))
+return {0, removed, 0}

@@ -1,0 +1,355 @@
+"""What the store awaits: a server over redis-py, blocking or asynchronous, with the same coroutine methods.
+
+Each call is sent once: redis-py's own retries run a script again after a lost reply, so connections are driven
+directly. A connection is in one call only; what fails in the middle of one is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from queuekit import clock
+from queuekit.errors import NotReplicated
+from queuekit.store.port import Port
+from queuekit_redis.replies import translate
+from queuekit_redis.scripts import READ_ONLY, Script
+
+BLOCK_MAX: Final = 10.0  # seconds a blocking pop lasts; a wait may return early
+BLOCK_MORE: Final = 5.0  # a connection that blocks may be silent this much longer
+_IDLE: Final = 1.0  # seconds after which a connection is looked at before it is used again
+_dropped: list[object] = []  # what a forked child inherited: kept, so that nothing closes it
+
+
+class RedisPort(Port, Protocol):
+    """The driver port of the Redis store."""
+
+    where: str  # a redacted address, for messages
+
+    async def script(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int]) -> Any:
+        """One EVALSHA; an unknown script is sent whole, once."""
+
+    async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
+        """Plain commands, one round trip where they go to one server."""
+
+    async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
+        """The first of these sorted sets that had a member, now without it; None after `seconds`."""
+
+    async def listen(self, channel: bytes) -> Any:
+        """A subscription, to be given to `heard` and `hang_up`."""
+
+    async def heard(self, subscription: Any, seconds: float) -> None:
+        """Returns at the next message, or after `seconds`."""
+
+    async def hang_up(self, subscription: Any) -> None:
+        """End a subscription."""
+
+
+class Pooled:
+    """What both ports over one server's connection pool share: making, keeping and dropping connections."""
+
+    def __init__(self, client: Any, where: str, replicas_ms: int = 0) -> None:
+        self._client = client  # its pool must not be collected
+        self._pool = client.connection_pool
+        self.where = where
+        self._replicas_ms = replicas_ms
+        self._pid = os.getpid()
+        self._free: list[tuple[Any, float]] = []
+        self._blocking: list[Any] = []
+
+    def _spare(self) -> tuple[Any, float] | None:
+        if self._pid != os.getpid():  # the parent still uses these connections: forget them without closing
+            _dropped.extend((self._free, self._blocking))
+            self._free, self._blocking, self._pid = [], [], os.getpid()
+        try:
+            return self._free.pop()
+        except IndexError:
+            return None
+
+    def _spare_blocking(self) -> Any:
+        self._free += [spare] if (spare := self._spare()) else []  # the look at the process id
+        try:
+            return self._blocking.pop()
+        except IndexError:
+            return self._new_blocking()
+
+    def _new(self, **more: Any) -> Any:
+        return self._pool.connection_class(**{**self._pool.connection_kwargs, **more})
+
+    def _new_blocking(self) -> Any:
+        return self._new(socket_timeout=BLOCK_MAX + BLOCK_MORE)
+
+    def _keep(self, connection: Any) -> None:
+        self._free.append((connection, clock.monotonic()))
+
+    def _waits(self, script: Script) -> bool:
+        return self._replicas_ms > 0 and script.name not in READ_ONLY
+
+    def _confirmed(self, replicas: int) -> None:
+        if replicas < 1:
+            raise NotReplicated(f"Redis at {self.where}: written, but no replica confirmed it in {self._replicas_ms} ms")
+
+    def _answers(self, replies: list[Any]) -> list[Any]:
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise translate(reply, self.where, sent=True) from reply
+        return replies
+
+    def _given_back(self) -> list[Any]:
+        """The connections to close; none of a parent process."""
+        mine, self._free, self._blocking = [*(c for c, _ in self._free), *self._blocking], [], []
+        if self._pid != os.getpid():
+            _dropped.append(mine)
+            return []
+        return mine
+
+
+class BlockingPort(Pooled):
+    """Over redis.Redis; no method ever suspends. Threads may share it."""
+
+    blocking = True
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def monotonic(self) -> float:
+        return clock.monotonic()
+
+    def _take(self) -> Any:
+        spare = self._spare()
+        if spare is not None and clock.monotonic() - spare[1] < _IDLE:
+            return spare[0]
+        connection = spare[0] if spare else self._new()
+        self._ready(connection)
+        return connection
+
+    def _ready(self, connection: Any) -> None:
+        """Connected, and not closed by the server while it lay idle."""
+        try:
+            connection.connect()
+            try:
+                if not connection.can_read(0):
+                    return
+            except (RedisError, OSError):
+                pass  # closed: a new connection decides
+            connection.disconnect()
+            connection.connect()
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise translate(error, self.where, sent=False) from error
+
+    def _ask(self, connection: Any, *command: Any) -> Any:
+        """One command. A refusal (ResponseError) leaves the connection usable, anything else closes it."""
+        try:
+            connection.send_command(*command)
+            return connection.read_response(disable_decoding=True)
+        except ResponseError:
+            raise
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise translate(error, self.where, sent=True) from error
+        except BaseException:
+            connection.disconnect()
+            raise
+
+    async def script(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int]) -> Any:
+        connection = self._take()
+        try:
+            try:
+                reply = self._ask(connection, b"EVALSHA", script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                reply = self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
+            replicas = self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
+        except ResponseError as error:
+            self._keep(connection)
+            raise translate(error, self.where, sent=True) from error
+        self._keep(connection)
+        self._confirmed(replicas)
+        return reply
+
+    async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
+        connection = self._take()
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise translate(error, self.where, sent=True) from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._keep(connection)
+        return self._answers(replies)
+
+    async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
+        connection = self._spare_blocking()
+        self._ready(connection)
+        try:
+            reply = self._ask(connection, b"BZPOPMIN", *keys, _block(seconds))
+        except ResponseError as error:
+            self._blocking.append(connection)
+            raise translate(error, self.where, sent=True) from error
+        self._blocking.append(connection)
+        return reply[0] if reply else None
+
+    async def listen(self, channel: bytes) -> Any:
+        connection = self._new_blocking()
+        self._ready(connection)
+        try:
+            self._ask(connection, b"SUBSCRIBE", channel)
+        except ResponseError as error:
+            connection.disconnect()
+            raise translate(error, self.where, sent=True) from error
+        return connection
+
+    async def heard(self, subscription: Any, seconds: float) -> None:
+        try:
+            if subscription.can_read(timeout=seconds):
+                subscription.read_response(disable_decoding=True)
+        except (RedisError, OSError) as error:
+            raise translate(error, self.where, sent=True) from error
+
+    async def hang_up(self, subscription: Any) -> None:
+        subscription.disconnect()
+
+    async def close(self) -> None:
+        for connection in self._given_back():
+            connection.disconnect()
+
+
+class AsyncPort(Pooled):
+    """Over redis.asyncio.Redis, for one event loop. A cancelled call closes its connection."""
+
+    blocking = False
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def monotonic(self) -> float:
+        return clock.monotonic()
+
+    async def _take(self) -> Any:
+        spare = self._spare()
+        if spare is not None and clock.monotonic() - spare[1] < _IDLE:
+            return spare[0]
+        connection = spare[0] if spare else self._new()
+        await self._ready(connection)
+        return connection
+
+    async def _ready(self, connection: Any) -> None:
+        """Connected, and not closed by the server while it lay idle."""
+        try:
+            await connection.connect()
+            look = getattr(connection, "can_read", None) or connection.can_read_destructive  # the name before redis-py 8
+            try:
+                if not await look():
+                    return
+            except (RedisError, OSError):
+                pass  # closed: a new connection decides
+            await connection.disconnect(nowait=True)
+            await connection.connect()
+        except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
+            raise translate(error, self.where, sent=False) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _ask(self, connection: Any, *command: Any) -> Any:
+        """One command. A refusal (ResponseError) leaves the connection usable, anything else closes it."""
+        try:
+            await connection.send_command(*command)
+            return await connection.read_response(disable_decoding=True)
+        except ResponseError:
+            raise
+        except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
+            raise translate(error, self.where, sent=True) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def script(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int]) -> Any:
+        connection = await self._take()
+        try:
+            try:
+                reply = await self._ask(connection, b"EVALSHA", script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                reply = await self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
+            replicas = await self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
+        except ResponseError as error:
+            self._keep(connection)
+            raise translate(error, self.where, sent=True) from error
+        self._keep(connection)
+        self._confirmed(replicas)
+        return reply
+
+    async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
+        connection = await self._take()
+        replies: list[Any] = []
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+        except (RedisError, OSError) as error:
+            await connection.disconnect(nowait=True)
+            raise translate(error, self.where, sent=True) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._keep(connection)
+        return self._answers(replies)
+
+    async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
+        connection = self._spare_blocking()
+        await self._ready(connection)
+        try:
+            reply = await self._ask(connection, b"BZPOPMIN", *keys, _block(seconds))
+        except ResponseError as error:
+            self._blocking.append(connection)
+            raise translate(error, self.where, sent=True) from error
+        self._blocking.append(connection)
+        return reply[0] if reply else None
+
+    async def listen(self, channel: bytes) -> Any:
+        connection = self._new_blocking()
+        await self._ready(connection)
+        try:
+            await self._ask(connection, b"SUBSCRIBE", channel)
+        except ResponseError as error:
+            await connection.disconnect(nowait=True)
+            raise translate(error, self.where, sent=True) from error
+        return connection
+
+    async def heard(self, subscription: Any, seconds: float) -> None:
+        try:
+            await subscription.read_response(disable_decoding=True, timeout=seconds, disconnect_on_error=False)
+        except TimeoutError:
+            return
+        except (RedisError, OSError) as error:
+            raise translate(error, self.where, sent=True) from error
+
+    async def hang_up(self, subscription: Any) -> None:
+        await subscription.disconnect(nowait=True)
+
+    async def close(self) -> None:
+        for connection in self._given_back():
+            await connection.disconnect(nowait=True)
+
+
+def _block(seconds: float) -> str:
+    """The time-out of a blocking pop: 0 would block for ever."""
+    return f"{min(max(seconds, 0.001), BLOCK_MAX):.3f}"

@@ -1,0 +1,158 @@
+"""Replies to values, and the driver's errors by meaning. Nothing here talks to a server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis import exceptions as rx
+
+from queuekit.domain.outcome import Enqueued, Exchange, Home, Op, Receipt, Recovery, Refusal, Renewal
+from queuekit.domain.query import Changed, Counts, No, Totals
+from queuekit.domain.state import State
+from queuekit.errors import Conflict, Moved, QueueFull, QueueKitError, Stale, StoreError, StoreUnavailable
+from queuekit_redis.records import STATES, record, taken
+
+_REFUSALS: Final = {b"l": Refusal.LOST, b"g": Refusal.GONE, b"i": Refusal.ILLEGAL, b"t": Refusal.TOO_LARGE}
+_NOS: Final = {b"g": No.GONE, b"i": No.ILLEGAL, b"c": No.CHANGED, b"h": No.HELD}
+_AWAY: Final = (
+    "LOADING", "BUSY", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOTREADY",
+    "MOVED", "ASK", "UNBLOCKED",
+)  # fmt: skip
+_AWAY_TYPES: Final = (rx.BusyLoadingError, rx.ReadOnlyError, rx.ClusterDownError, rx.TryAgainError, rx.MovedError, rx.AskError)
+_SECRET: Final = re.compile(r"(://[^\s/@:]*:?)[^\s/@]*@")
+
+
+def redact(url: str) -> str:
+    """A URL that may be shown: no password, no user, no query."""
+    return _SECRET.sub(r"://***@", url).partition("?")[0]
+
+
+def translate(error: Exception, where: str, *, sent: bool) -> StoreError:
+    """The driver's error as one of ours; `sent` says whether the call had left when it came."""
+    text = f"{error}" or type(error).__name__
+    if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError):
+        return StoreUnavailable(f"Redis at {where} refuses the login: {text}", outcome="refused")
+    if isinstance(error, rx.OutOfMemoryError) or text.startswith(("OOM ", "command not allowed when used memory")):
+        return QueueFull(f"Redis at {where} is out of memory (maxmemory reached); nothing was written")
+    if isinstance(error, _AWAY_TYPES) or _code(text) in _AWAY:
+        return StoreUnavailable(f"Redis at {where} cannot serve now: {text}", outcome="refused")
+    if isinstance(error, rx.ConnectionError | rx.TimeoutError | OSError):
+        what = "gave no answer" if sent else "cannot be reached"
+        return StoreUnavailable(f"Redis at {where} {what}: {text}", outcome="unknown" if sent else "refused")
+    return StoreError(f"Redis at {where}: {text}")
+
+
+def _code(text: str) -> str:
+    return text.partition(" ")[0]
+
+
+def number(value: bytes | int | None) -> int | None:
+    """A number that may be none."""
+    return None if value is None else int(value)
+
+
+def home_of(value: bytes | None) -> Home:
+    return Home.HERE if value is None else Home(value.decode())
+
+
+def stale(op: Op, last: int) -> Stale:
+    return Stale(f"call {op.n} of {op.actor} comes after its call {last}: it had no effect")
+
+
+def moved(queue: str, home: bytes, to: bytes | None) -> Moved:
+    target = to.decode() if to else None
+    return Moved(f"queue {queue} is {home.decode()}: it lives in {target or 'another store'}", to=target)
+
+
+def enqueued(queue: str, op: Op, names: Sequence[str], reply: Any) -> Enqueued:
+    """The answer of enqueue.lua. Raises what refuses the whole call."""
+    code = reply[0]
+    if code <= 1:
+        if not reply[2]:
+            receipts = [Receipt(name, True) for name in names]
+        else:
+            known = reply[2].decode().split(",")
+            pairs = zip(names, known, strict=True)
+            receipts = [Receipt(name, True) if was == "+" else Receipt(was, False) for name, was in pairs]
+        return Enqueued(now=reply[1], receipts=receipts, replayed=code == 1)
+    raise _refused(queue, op, reply)
+
+
+def _refused(queue: str, op: Op, reply: Any) -> QueueKitError:
+    if reply[0] == 2:
+        return stale(op, reply[1])
+    if reply[0] == 3:
+        return moved(queue, reply[1], reply[2])
+    if reply[0] == 4:
+        return QueueFull(f"queue {queue}: {reply[1]} jobs wait, more would be over max_size {reply[2]}; nothing was written")
+    return Conflict(f"job {reply[1].decode()}: the unique key {reply[2].decode()!r} is held; nothing was written")
+
+
+def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
+    """The answer of exchange.lua."""
+    if reply[0] == 2:
+        raise stale(op, reply[1])
+    code, now, next_at, more, paused, home, to, refused, ids, entries, runs, extras, leases = reply
+    answer = Exchange(now=now, next_at=next_at, more=more == 1, paused=None if paused is None else taken(paused) or "")
+    answer.replayed = code == 1
+    if home is not None:
+        answer.home, answer.to = home_of(home), to.decode() if to else None
+    for i, name in enumerate(ids):
+        answer.claims.append(record(queue, name.decode(), entries[i], runs[i], extras[i], leases[i]))
+    if refused:
+        whys = [(refused[i].decode(), _REFUSALS[refused[i + 1]]) for i in range(0, len(refused), 2)]
+        place = {name: i for i, name in enumerate(order)}
+        answer.refused = sorted(whys, key=lambda why: place.get(why[0], 0))
+    return answer
+
+
+def renewed(reply: Any) -> Renewal:
+    now, until, lost, cancels = reply
+    pairs = {cancels[i].decode(): cancels[i + 1].decode() for i in range(0, len(cancels), 2)}
+    return Renewal(now=now, lease_until=until, lost=[id.decode() for id in lost], cancels=pairs)
+
+
+def recovered(reply: Any) -> Recovery:
+    now, suspects, crashed, cancelled, grace, more = reply
+    lists = [[id.decode() for id in part] for part in (suspects, crashed, cancelled)]
+    return Recovery(
+        now=now, suspects=lists[0], crashed=lists[1], cancelled=lists[2], grace_until=grace, more=more == 1
+    )  # fmt: skip
+
+
+def changed(queue: str, op: Op, names: Sequence[str], reply: Any) -> list[Changed]:
+    """The answer of change.lua."""
+    if reply[0] == 2:
+        raise stale(op, reply[1])
+    if reply[0] == 3:
+        raise moved(queue, reply[1], reply[2])
+    answers = reply[1].split(b",") if reply[1] else []
+    return [
+        Changed(
+            id=name, ok=answer[:1] == b"o", no=_NOS.get(answer[:1]),
+            state=STATES[int(answer[1:])] if answer[1:] != b"0" else None,
+        )
+        for name, answer in zip(names, answers, strict=True)
+    ]  # fmt: skip
+
+
+def counted(reply: Any) -> Counts:
+    """The answer of count.lua."""
+    now, ready, suspect, delayed, blocked, active, parked, completed, failed, cancelled, oldest = reply[:11]
+    paused, *totals = reply[11:]
+    enqueued, done, lost, retried, crashed, dropped, released = (int(total or 0) for total in totals)
+    return Counts(
+        now=now,
+        states={
+            State.WAITING: ready + suspect, State.DELAYED: delayed, State.BLOCKED: blocked, State.ACTIVE: active,
+            State.PARKED: parked, State.COMPLETED: completed, State.FAILED: failed, State.CANCELLED: cancelled,
+        },
+        suspect=suspect, oldest_waiting=None if oldest is None else now - oldest,
+        paused=None if paused is None else taken(paused) or "",
+        totals=Totals(
+            enqueued=enqueued, completed=done, failed=lost, retried=retried, crashed=crashed, cancelled=dropped,
+            released=released,
+        ),
+    )  # fmt: skip

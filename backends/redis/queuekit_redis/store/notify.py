@@ -1,0 +1,35 @@
+"""wait, watch: being told, with a look at the truth now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from queuekit.domain.job import JobRecord
+from queuekit.domain.state import TERMINAL
+from queuekit_redis.store.read import Read
+from queuekit_redis.wakeup import pop_marker
+
+_FLOOR: Final = 1.0  # seconds between two looks at a watched job: a message may be lost
+
+
+class Notify(Read):
+    async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
+        """A blocking pop on the queues' markers, never on data."""
+        return await pop_marker(self._port, {self._keys(queue)["marker"]: queue for queue in queues}, timeout / 1000)
+
+    async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
+        """Marks the job, then listens to its queue's channel and looks again at each message and each second."""
+        deadline = self._port.monotonic() + timeout / 1000
+        if not await self._call("watch", queue, [id.encode()]) or timeout <= 0:
+            return (await self.get(queue, [id]))[0]
+        line = await self._port.listen(self._keys(queue)["awaited"])
+        try:
+            while True:
+                job = (await self.get(queue, [id]))[0]
+                left = deadline - self._port.monotonic()
+                if job is None or job.state in TERMINAL or left <= 0:
+                    return job
+                await self._port.heard(line, min(left, _FLOOR))
+        finally:
+            await self._port.hang_up(line)

@@ -1,0 +1,33 @@
+"""enqueue: jobs into a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from queuekit.domain.job import JobSpec, limits_error
+from queuekit.domain.outcome import Enqueued, Op
+from queuekit.errors import PayloadTooLarge, Unsupported
+from queuekit_redis.records import pack_spec
+from queuekit_redis.replies import enqueued
+from queuekit_redis.store.base import Base, bounded
+
+
+class Produce(Base):
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        """One script for the whole call; see enqueue.lua."""
+        if within is not None:
+            raise Unsupported("this Redis store does not write within a pipeline of the caller: enqueue without `within`")
+        bounded(len(jobs), "jobs")
+        args: list[bytes | int] = [op.actor.encode(), op.n, self._moved(), 0, len(jobs)]
+        specs: list[bytes] = []
+        limit, unique = self._limit, False
+        for spec in jobs:
+            if spec.group is not None:
+                raise Unsupported("this store has no groups: leave `group` unset")
+            if len(spec.body) > limit:
+                raise PayloadTooLarge(f"job {spec.id}: {limits_error(spec.body, limit)}")
+            unique = pack_spec(spec, specs) or unique
+        args[3] = 1 if unique else 0
+        await self._announce((queue,))
+        reply = await self._call("enqueue", queue, [*args, *specs])
+        return enqueued(queue, op, [spec.id for spec in jobs], reply)

@@ -1,0 +1,42 @@
+"""The Redis store's harness: a real server, a fresh namespace a test."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from queuekit_redis.backend import RedisBackend
+from queuekit_redis.store import RedisStore
+
+from queuekit.store.protocol import JobStore
+from queuekit.store.registry import StoreOptions
+from queuekit.testing.conformance.harness import Harness
+
+
+class RedisHarness(Harness):
+    """Stores on one real server."""
+
+    name = "redis"
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url = url
+        self.ahead = 0
+
+    def make(self, blocking: bool, options: StoreOptions) -> JobStore:
+        backend = RedisBackend()
+        store = backend.blocking(self.url, options) if blocking else backend.asynchronous(self.url, options)
+        assert isinstance(store, RedisStore)
+        store.move_clock(lambda: self.ahead)
+        return store
+
+    async def advance(self, ms: int) -> None:
+        self.ahead += ms
+
+    async def drop(self) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            for key in client.scan_iter(match="{" + self.namespace + "*", count=1000):
+                client.unlink(key)
+
+
+def make(request: pytest.FixtureRequest) -> Harness:
+    return RedisHarness(request.getfixturevalue("redis_url"))
