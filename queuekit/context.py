@@ -94,6 +94,11 @@ class Report:
             return tuple(self._logs)
 
     @property
+    def news(self) -> bool:
+        """Whether anything was reported since the last `take`. Without the lock: asked at every run's end."""
+        return self._progress is not None or bool(self._logs)
+
+    @property
     def cancelled(self) -> str | None:
         """The reason of a cancel that was asked, None while nobody asked."""
         return self._cancel

@@ -1,0 +1,224 @@
+"""Keeps the leases of running jobs, in a thread of its own with a blocking store: a handler that blocks the event
+loop keeps its lease. Delivers progress and logs with the renewals; learns of cancels and of jobs that were lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from queuekit import clock
+from queuekit.domain.outcome import Hold, Kind, Outcome, Renewal
+from queuekit.errors import QueueKitError, StoreUnavailable
+from queuekit.runtime.claim import Claim, Stop
+from queuekit.runtime.source import Source
+from queuekit.store.direct import direct
+
+if TYPE_CHECKING:
+    from queuekit.store.protocol import JobStore
+
+log = logging.getLogger("queuekit.runtime.lease_keeper")
+_TICK = 1.0  # seconds; shorter where leases are
+_LEAST_TICK = 0.02
+_BATCH = 500
+
+
+class LeaseKeeper:
+    """A table of claims shared with the consumers under a lock.
+
+    The consumers call `hold` when claims arrive, `settling` before an outcome goes into an exchange and `gone` when it
+    was answered. `tell` hands (claim, stop, reason) to the event loop, `found` a stray, `wake` that notes were sent.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], JobStore],
+        *,
+        tell: Callable[[Claim, Stop, str], None],
+        found: Callable[[Source, Outcome], None],
+        wake: Callable[[Source], None],
+        noted: Callable[[Claim, bytes], None] = lambda claim, progress: None,
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._store = store
+        self._tell = tell
+        self._found = found
+        self._wake = wake
+        self._noted = noted  # progress has arrived
+        self._watch = watch  # called at each tick, for the lag
+        self._lock = threading.Lock()
+        self._held: dict[Source, dict[str, Claim]] = {}
+        self._settling: dict[Source, set[tuple[str, str]]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._away = False
+
+    # ------------------------------------------------------------ for the event loop
+    def start(self, sources: Iterable[Source]) -> None:
+        """Begin to keep the claims of these queues."""
+        for source in sources:
+            self._held[source] = {}
+            self._settling[source] = set()
+        self._thread = threading.Thread(target=self._run, name="queuekit-lease-keeper", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """End the thread; it may be inside a call that has to time out first."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def hold(self, source: Source, claims: list[Claim]) -> list[Claim]:
+        """Keep these from now on. Answers older claims of the same jobs: they were lost without our noticing."""
+        with self._lock:
+            held = self._held[source]
+            older = [held[claim.id] for claim in claims if claim.id in held]
+            for claim in claims:
+                held[claim.id] = claim
+        return older
+
+    def settling(self, source: Source, claims: Iterable[Claim]) -> set[Claim]:
+        """Their outcomes are about to be sent: renew them no more, and take them for no strays.
+
+        Answers those whose notes are under way this moment: they stay held, and their outcomes wait, so that no line
+        is sent twice or lost; `wake` is called when the notes have arrived.
+        """
+        busy: set[Claim] = set()
+        with self._lock:
+            held, settling = self._held[source], self._settling[source]
+            for claim in claims:
+                if claim.sending:
+                    busy.add(claim)
+                    continue
+                if held.get(claim.id) is claim:
+                    del held[claim.id]
+                settling.add((claim.id, claim.token))
+        return busy
+
+    def gone(self, source: Source, claims: Iterable[Claim]) -> None:
+        """The store has answered to their outcomes."""
+        with self._lock:
+            settling = self._settling[source]
+            for claim in claims:
+                settling.discard((claim.id, claim.token))
+
+    # ------------------------------------------------------------ the thread
+    def _run(self) -> None:
+        tick = min([_TICK, *(source.lease / 12_000 for source in self._held)])
+        while not self._stop.wait(max(tick, _LEAST_TICK)):
+            self._watch()
+            for source in self._held:
+                try:
+                    self._keep(source)
+                except Exception:
+                    log.exception("renewing leases of queue %s failed", source.queue)
+
+    def _keep(self, source: Source) -> None:
+        now = clock.monotonic()
+        lease = source.lease / 1000
+        with self._lock:
+            claims = list(self._held[source].values())
+        due = [claim for claim in claims if claim.lease_end - now <= lease * 2 / 3]
+        if due:  # renew in one call what would be due soon: claims that came within a sixth of a lease
+            due = [claim for claim in claims if claim.lease_end - now <= lease * 5 / 6]
+        urgent = {id(claim) for claim in due}
+        due += [claim for claim in claims if id(claim) not in urgent and self._has_news(claim)]
+        for start in range(0, len(due), _BATCH):
+            self._renew(source, due[start : start + _BATCH])
+        self._fence(claims)
+
+    def _has_news(self, claim: Claim) -> bool:
+        return claim.unsent is not None or (claim.report is not None and claim.report.news)
+
+    def _renew(self, source: Source, claims: list[Claim]) -> None:
+        holds = self._holds(source, claims)
+        sent = clock.monotonic()
+        upto = source.heard
+        try:
+            reply = direct(self._store().renew(source.queue, holds, source.lease, source.actor, upto))
+        except StoreUnavailable as error:
+            self._unanswered(source, claims, error)
+            return
+        except QueueKitError as error:
+            log.error("queue %s: leases could not be renewed: %s", source.queue, error)
+            self._unanswered(source, claims, None)
+            return
+        self._away = False
+        self._answered(source, claims, reply, sent)
+        for hold, claim in zip(holds, claims, strict=True):
+            if hold.progress is not None:
+                self._noted(claim, hold.progress)
+
+    def _holds(self, source: Source, claims: list[Claim]) -> list[Hold]:
+        """What to send; claims whose outcome went out meanwhile are left alone, notes and all."""
+        holds = []
+        with self._lock:
+            held = self._held[source]
+            claims[:] = [claim for claim in claims if held.get(claim.id) is claim]
+            for claim in claims:
+                progress, logs = claim.notes()
+                claim.sending = progress is not None or bool(logs)
+                claim.unsent = (progress, logs) if claim.sending else None
+                holds.append(Hold(id=claim.id, token=claim.token, progress=progress, logs=logs))
+        return holds
+
+    def _answered(self, source: Source, claims: list[Claim], reply: Renewal, sent: float) -> None:
+        lost = set(reply.lost)
+        end = sent + (reply.lease_until - reply.now) / 1000
+        with self._lock:
+            held = self._held[source]
+            sending = self._sent(claims, arrived=True)
+            ours = [claim for claim in claims if held.get(claim.id) is claim]
+            for claim in ours:
+                if claim.id in lost:
+                    del held[claim.id]
+                else:
+                    claim.lease_end = end
+            known = self._settling[source] | {(claim.id, claim.token) for claim in held.values()}
+        for claim in ours:
+            if claim.id in lost:
+                self._tell(claim, Stop.LOST, "")
+            elif claim.id in reply.cancels:
+                self._tell(claim, Stop.CANCEL, reply.cancels[claim.id])
+        for job, token in reply.strays:
+            if (job, token) not in known:
+                log.warning("queue %s: giving back a claim whose reply never came", source.queue, extra={"job": job})
+                self._found(source, Outcome(job, token, Kind.RELEASED))
+        if sending:
+            self._wake(source)
+
+    def _unanswered(self, source: Source, claims: list[Claim], error: StoreUnavailable | None) -> None:
+        with self._lock:
+            sending = self._sent(claims, arrived=False)
+        if error is not None and not self._away:
+            self._away = True
+            log.warning("leases cannot be renewed for now: %s", error)
+        if sending:
+            self._wake(source)
+
+    def _sent(self, claims: list[Claim], *, arrived: bool) -> bool:
+        """The call with these claims' notes is over; under the lock. Whether any had some."""
+        any_sending = False
+        for claim in claims:
+            if claim.sending:
+                any_sending, claim.sending = True, False
+            if arrived:
+                claim.unsent = None
+        return any_sending
+
+    def _fence(self, claims: list[Claim]) -> None:
+        """No renewal got through in time: others may have the job by now."""
+        now = clock.monotonic()
+        for claim in claims:
+            if claim.lease_end <= now:
+                with self._lock:
+                    if self._held[claim.source].get(claim.id) is not claim:
+                        continue
+                    del self._held[claim.source][claim.id]
+                log.error(
+                    "job %s: its lease ended before a renewal got through; its run is stopped", claim.record.ref,
+                    extra=claim.about,
+                )  # fmt: skip
+                self._tell(claim, Stop.FENCED, "")

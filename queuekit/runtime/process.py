@@ -1,0 +1,88 @@
+"""A worker as a process: its event loop, its signals, its exit code. What it does in between is not here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from queuekit.runtime.claim import Claim
+
+if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
+    from queuekit.runtime.worker import Worker
+
+log = logging.getLogger("queuekit.runtime.process")
+
+
+def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
+    """Run one worker here, or supervise several processes; the exit code."""
+    kit.load()
+    processes: int = options.get("processes") or kit.settings.processes
+    if processes > 1:
+        from queuekit.runtime.supervisor import supervise
+
+        return supervise(kit, options, processes)
+    return run_here(worker)
+
+
+def run_here(worker: Worker, *, interruptible: bool = True) -> int:
+    """Run a worker in this process on a loop of its own: uvloop where it is installed."""
+
+    async def main() -> None:
+        with handling_signals(worker, enabled=True, interruptible=interruptible):
+            await worker.arun()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+    return worker.exit_code
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def handling_signals(worker: Worker, *, enabled: bool, interruptible: bool = True) -> Iterator[None]:
+    """TERM and INT once: stop with the grace; twice, or QUIT: at once. USR1: say what runs."""
+    if not enabled:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        asked += 1
+        worker.ask_stop(None if asked == 1 else 0)
+
+    handlers: dict[str, Callable[[], None]] = {
+        "SIGTERM": ask, "SIGINT": ask, "SIGQUIT": lambda: worker.ask_stop(0), "SIGUSR1": lambda: tell(worker.running()),
+    }  # fmt: skip
+    installed = []
+    for name, handler in handlers.items():
+        number = getattr(signal, name, None)
+        if number is not None and (interruptible or name != "SIGINT"):
+            with suppress(NotImplementedError, ValueError, RuntimeError):  # no Unix, or not the main thread
+                loop.add_signal_handler(number, handler)
+                installed.append(number)
+    try:
+        yield
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
+
+
+def tell(claims: list[Claim]) -> None:
+    """Log what runs."""
+    log.warning("%d jobs run", len(claims))
+    for claim in claims:
+        record = claim.record
+        log.warning("running: job %s (%s) attempt %d", record.ref, record.task, record.attempt, extra=claim.about)

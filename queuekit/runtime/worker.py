@@ -1,0 +1,344 @@
+"""The worker: puts the agents of one process together, starts them, and ends them in order. No rule of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from queuekit import clock, ids
+from queuekit.domain.duration import Duration, parse_duration
+from queuekit.domain.redact import redact
+from queuekit.errors import StoreUnavailable
+from queuekit.runtime.allowance import Allowance
+from queuekit.runtime.announcer import Announcer
+from queuekit.runtime.claim import Claim, Stop
+from queuekit.runtime.consumer import Consumer
+from queuekit.runtime.declare import declare
+from queuekit.runtime.executors import Threads
+from queuekit.runtime.lease_keeper import LeaseKeeper
+from queuekit.runtime.listener import Listener
+from queuekit.runtime.plan import Plan, QueuePlan, plan
+from queuekit.runtime.pruner import Pruner
+from queuekit.runtime.pulse import Lag, Pulse, new_beat
+from queuekit.runtime.recoverer import Recoverer
+from queuekit.runtime.runner import Runner
+from queuekit.runtime.source import Source
+
+if TYPE_CHECKING:
+    from queuekit.domain.outcome import Outcome
+    from queuekit.kit import QueueKit
+    from queuekit.store.protocol import JobStore
+
+log = logging.getLogger("queuekit.runtime.worker")
+R = TypeVar("R")
+GAVE_BACK = 75  # exit code: jobs were given back at the deadline (EX_TEMPFAIL)
+CLEANUP = 2.0  # seconds a cancelled coroutine has to end
+FLUSH = 10.0  # seconds the last outcomes have to get through
+_FAREWELL = 2.0
+
+
+class Worker:
+    """Runs jobs of a kit's queues. `run()` blocks; `async with` and `arun()` live inside another event loop.
+
+    `exit_code` is 0, or 75 when jobs were given back at the deadline. An instance starts once.
+    """
+
+    def __init__(self, kit: QueueKit, **options: Any) -> None:
+        self._kit = kit
+        self._options = options
+        self.id = f"{socket.gethostname()}:{os.getpid()}:{ids.nonce()[:6]}"
+        self.exit_code = 0
+        self.plan: Plan | None = None  # once it started
+        self._consumers: list[Consumer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._agents: list[asyncio.Task[None]] = []
+        self._body: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Event | None = None
+        self._hurry: asyncio.Event | None = None
+        self._deadline = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # ------------------------------------------------------------ the doors
+    def run(self) -> int:
+        """Run until stopped by a signal, `burst` or `max_jobs`; answers the exit code.
+
+        TERM or INT once: finish what runs, within the grace; twice, or QUIT: give everything back at once; USR1 logs
+        what runs. Raises StoreUnavailable when the store does not answer within `wait_store`, ConfigError for what
+        cannot be.
+        """
+        from queuekit.runtime.process import run
+
+        return run(self, self._kit, self._options)
+
+    async def arun(self, *, signals: bool = False) -> None:
+        """Run on this event loop until `stop` is called. Being cancelled is a stop at once."""
+        from queuekit.runtime.process import handling_signals
+
+        await self._start()
+        assert self._body is not None
+        with handling_signals(self, enabled=signals):
+            await self._wait_for_end()
+
+    async def stop(self, grace: Duration | None = None) -> None:
+        """Claim nothing more, let what runs end within `grace` (default: the worker's), give back the rest.
+
+        A second call can only shorten the grace.
+        """
+        self.ask_stop(None if grace is None else parse_duration(grace) / 1000)
+        if self._body is not None:
+            await asyncio.wait((self._body,))
+
+    def ask_stop(self, grace: float | None = None) -> None:
+        """Begin to stop, on this loop; grace in seconds, 0 is at once."""
+        if self._stopping is None or self._hurry is None or self.plan is None:
+            return
+        seconds = self.plan.grace / 1000 if grace is None else grace
+        deadline = clock.monotonic() + seconds
+        if not self._stopping.is_set():
+            log.info("worker %s stops: %.1f s for what runs", self.id, seconds)
+            self._deadline = deadline
+            self._stopping.set()
+        elif deadline < self._deadline:
+            self._deadline = deadline
+        if seconds <= 0:
+            self._hurry.set()
+
+    def running(self) -> list[Claim]:
+        """What runs now."""
+        return [claim for consumer in self._consumers for claim in consumer.slots.running]
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ask_stop()
+        await self._wait_for_end()
+
+    # ------------------------------------------------------------ start
+    async def _start(self) -> None:
+        if self._body is not None:
+            raise RuntimeError("a worker starts once: make another one")
+        self._kit.load()
+        self.plan = planned = plan(self._kit, self._options)
+        self._loop = asyncio.get_running_loop()
+        self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
+        store = await self._patient(self._kit.async_store, planned)
+        await self._patient(lambda: asyncio.to_thread(self._kit.blocking_store), planned)
+        queues = []
+        for queue in planned.queues:
+            conf = await self._patient(partial(declare, store, queue.queue, queue.limits), planned)
+            queues.append(queue.under(conf))
+        self.plan = planned = replace(planned, queues=tuple(queues))
+        self._build(store, planned)
+        log.info(
+            "worker %s: %s, %d at once", self.id, ", ".join(queue.queue for queue in queues), planned.size,
+            extra={"worker": self.id},
+        )  # fmt: skip
+        self._body = asyncio.create_task(self._live(planned), name="queuekit-worker")
+
+    async def _patient(self, call: Callable[[], Awaitable[R]], planned: Plan) -> R:
+        """The answer of `call`, asked again while the store is away and `wait_store` lasts."""
+        deadline, pause, told = clock.monotonic() + planned.wait_store / 1000, 0.1, False
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable as error:
+                if clock.monotonic() + pause >= deadline:
+                    raise
+                if not told:
+                    told = True
+                    log.warning("waiting up to %.0f s for the store: %s", planned.wait_store / 1000, redact(str(error)))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = min(pause * 2, 2.0)
+
+    def _build(self, store: JobStore, planned: Plan) -> None:
+        """The agents and what they share; nothing runs yet."""
+        size = planned.size
+        self._threads = Threads(size)
+        self._runner = Runner(self._kit, self.id, self._threads)
+        self._announcer = Announcer(self._kit)
+        self._spent, self._drained = asyncio.Event(), asyncio.Event()
+        self._allowance = Allowance(planned.max_jobs, self._spent.set)
+        self._lag = Lag(lambda: self._runner.on_loop)
+        self._keeper = LeaseKeeper(
+            self._kit.blocking_store, tell=self._tell, found=self._found, wake=self._notes_arrived,
+            noted=self._noted, watch=self._lag.look,
+        )  # fmt: skip
+        sources = [self._source(planned, queue) for queue in planned.queues]
+        groups = [sources] if planned.shared else [[source] for source in sources]
+        for group in groups:
+            self._consumers.append(
+                Consumer(
+                    group,
+                    size=size if planned.shared else group[0].cap,
+                    strict=planned.strict,
+                    store=store,
+                    runner=self._runner,
+                    keeper=self._keeper,
+                    announcer=self._announcer,
+                    allowance=self._allowance,
+                    rested=self._rested,
+                )
+            )
+        self._listener = Listener(store, self._consumers)
+        beat = new_beat(self.id, tuple(queue.queue for queue in planned.queues), size, _version())
+        self._pulse = Pulse(store, beat, lambda: (len(self.running()), self._announcer.done), self._lag, self._over)
+        self._recoverers = [Recoverer(store, source, self._announcer) for source in sources]
+        self._pruner = Pruner(store, sources)
+        self._keeper.start(sources)
+
+    def _source(self, planned: Plan, queue: QueuePlan) -> Source:
+        return Source(queue.queue, cap=planned.cap(queue), lease=queue.lease, weight=queue.weight, check=queue.check)
+
+    # ------------------------------------------------------------ life
+    async def _live(self, planned: Plan) -> None:
+        """From the first claim to the last farewell."""
+        assert self._stopping is not None
+        runs = [
+            self._listener.run, self._lag.run, self._pulse.run, self._pruner.run,
+            *(recoverer.run for recoverer in self._recoverers),
+        ]  # fmt: skip
+        self._agents = [asyncio.create_task(run(), name=f"queuekit-{run.__qualname__}") for run in runs]
+        self._tasks = [asyncio.create_task(consumer.run(), name="queuekit-consumer") for consumer in self._consumers]
+        ends: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
+        if planned.burst:
+            ends.append(asyncio.create_task(self._drained.wait()))
+        if planned.max_jobs is not None:
+            ends.append(asyncio.create_task(self._until_spent()))
+        watched: list[asyncio.Task[Any]] = [*self._tasks, *self._agents, *ends]
+        try:
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await self._end([*ends, *self._agents])
+        for task in watched:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                raise task.exception() or AssertionError
+
+    async def _end(self, others: list[asyncio.Task[Any]]) -> None:
+        """Stop claiming, wait, interrupt, give back, hand in, say farewell."""
+        self.ask_stop()
+        for consumer in self._consumers:
+            consumer.close()
+        await self._until_idle(lambda: self._deadline)
+        interrupted = clock.monotonic()
+        for consumer in self._consumers:
+            consumer.interrupt()
+        await self._until_idle(lambda: interrupted + CLEANUP, hurry=False)
+        for consumer in self._consumers:
+            consumer.abandon()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=FLUSH)
+            for consumer in self._consumers if late else ():
+                consumer.give_up()
+            await asyncio.wait(self._tasks, timeout=FLUSH)
+        if any(consumer.given_back for consumer in self._consumers):
+            self.exit_code = GAVE_BACK
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.to_thread(self._keeper.stop)
+        try:
+            await asyncio.wait_for(self._pulse.farewell(), _FAREWELL)
+        except (StoreUnavailable, TimeoutError) as error:
+            log.debug("no farewell: %s", redact(str(error)))
+        await self._kit.hooks.settle()
+        await self._runner.close()
+        self._threads.close()
+        given = sum(consumer.given_back for consumer in self._consumers)
+        log.info("worker %s ended: %d runs, %d given back", self.id, self._announcer.done, given)
+
+    async def _until_idle(self, deadline: Callable[[], float], *, hurry: bool = True) -> None:
+        """Until no claim is in hand, or the deadline, which may come nearer."""
+        assert self._hurry is not None
+        idle = asyncio.gather(*(consumer.slots.empty.wait() for consumer in self._consumers))
+        haste = asyncio.create_task(self._hurry.wait())
+        try:
+            while not idle.done() and clock.monotonic() < deadline():
+                left = deadline() - clock.monotonic()
+                waits: set[asyncio.Future[Any]] = {idle, haste} if hurry and not haste.done() else {idle}
+                await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+            haste.cancel()
+            await asyncio.gather(idle, haste, return_exceptions=True)
+
+    async def _wait_for_end(self) -> None:
+        """Until the worker has ended; whoever cancels the wait cancels the grace, not the order."""
+        body = self._body
+        if body is None:
+            return
+        cancelled: asyncio.CancelledError | None = None
+        while not body.done():
+            try:
+                await asyncio.shield(body)
+            except asyncio.CancelledError as error:
+                if body.cancelled():
+                    raise
+                cancelled = error
+                self.ask_stop(0)
+        if cancelled is not None:
+            raise cancelled
+        body.result()
+
+    async def _until_spent(self) -> None:
+        await self._spent.wait()
+        for consumer in self._consumers:
+            await consumer.slots.empty.wait()
+
+    # ------------------------------------------------------------ called by the lease keeper's thread
+    def _post(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            log.debug("the event loop has ended: %s", call.__name__)
+
+    def _tell(self, claim: Claim, stop: Stop, reason: str) -> None:
+        self._post(claim.interrupt, stop, reason)
+
+    def _found(self, source: Source, stray: Outcome) -> None:
+        def put() -> None:
+            source.strays.append(stray)
+            self._consumer_of(source).wake()
+
+        self._post(put)
+
+    def _notes_arrived(self, source: Source) -> None:
+        self._post(self._consumer_of(source).wake)
+
+    def _noted(self, claim: Claim, progress: bytes) -> None:
+        self._post(self._announcer.progressed, claim, progress)
+
+    def _rested(self) -> None:
+        """A consumer has nothing to do for now."""
+        self._listener.changed()
+        if all(consumer.drained for consumer in self._consumers):
+            self._drained.set()
+
+    def _consumer_of(self, source: Source) -> Consumer:
+        return next(consumer for consumer in self._consumers if source in consumer.sources)
+
+    def _over(self, rss: int) -> None:
+        """Recycle when the process has grown too large."""
+        if self.plan is not None and self.plan.max_rss is not None and rss > self.plan.max_rss:
+            log.warning("worker %s holds %d bytes, over max_rss: it stops", self.id, rss)
+            self.ask_stop()
+
+
+def _version() -> str:
+    try:
+        return version("queuekit")
+    except PackageNotFoundError:
+        return "unknown"
