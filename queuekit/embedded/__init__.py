@@ -36,7 +36,7 @@ def _where(url: str, options: StoreOptions) -> tuple[object, Path | None, bool]:
     if scheme == "memory":
         return (("memory", name) if name else ("memory", options), None, bool(name))
     path = path_of(url)
-    return str(path), path, True
+    return str(path), path, False
 
 
 backend = EmbeddedBackend()

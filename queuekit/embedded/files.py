@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
 import tempfile
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -116,26 +116,30 @@ def _create(conn: sqlite3.Connection) -> None:
     conn.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
-def private() -> Path:
-    """A new file in memory, in a folder only this user can enter. Folders of processes that died are removed."""
-    root = _TMPFS if os.access(_TMPFS, os.W_OK) else Path(tempfile.gettempdir())
-    for left in root.glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root)) / "queuekit.db"
+class Private:
+    """A file in memory, in a folder only this user can enter. Its lock tells others that its process lives."""
+
+    def __init__(self) -> None:
+        root = _TMPFS if os.access(_TMPFS, os.W_OK) else Path(tempfile.gettempdir())
+        _sweep(root)
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        self._lock = open(self._folder / "new", "wb")  # noqa: SIM115  held as long as the process uses the file
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        os.rename(self._folder / "new", self._folder / "lock")
+        self.path = self._folder / "queuekit.db"
+
+    def discard(self) -> None:
+        """Remove it with its folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.close()
 
 
-def discard(path: Path) -> None:
-    """Remove a private file with its folder."""
-    shutil.rmtree(path.parent, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    with suppress(ProcessLookupError):
+def _sweep(root: Path) -> None:
+    """Remove the folders of processes that were killed: what is left in memory stays until the host restarts."""
+    for lock in root.glob(f"{_PREFIX}*/lock"):
         try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return True
-        return True
-    return False
+            with open(lock, "rb") as held:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(lock.parent, ignore_errors=True)
+        except OSError:  # it lives, or it is another user's
+            continue

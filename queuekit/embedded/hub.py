@@ -1,4 +1,4 @@
-"""What the stores of one file share inside a process: the writers' lock, who waits for what, and one watching thread.
+"""What the stores of one file share inside a process: connections, the writers' lock, who waits for what.
 
 Another process's writes are seen by polling SQLite's `data_version` while somebody waits; our own ring directly.
 """
@@ -11,17 +11,20 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from queuekit import clock
 from queuekit.embedded import files
+from queuekit.embedded.pool import Pool
+from queuekit.errors import StoreUnavailable
 
 log = logging.getLogger("queuekit.embedded")
 QUICK: Final = 0.005  # seconds between looks while something happens
-SLOW: Final = 0.015  # and when nothing did for CALM seconds: 0.2 % of a core
+SLOW: Final = 0.015  # and when nothing did for CALM seconds
 CALM: Final = 2.0
+RESTED: Final = 10_000  # actors remembered
 Key = tuple[str, ...]  # (namespace, queue) for work, (namespace, queue, id) for an end
 
 
@@ -34,28 +37,33 @@ class Waiter:
     tell: Callable[[], None]
 
 
-@dataclass(slots=True, eq=False)
 class Hub:
-    """One file in this process. `lock` puts its writers in a row: waiting in SQLite is waiting by sleeping."""
+    """One file in this process. `lock` puts its writers in a row: waiting inside SQLite is waiting by sleeping."""
 
-    path: Path
-    private: bool = False
-    lasting: bool = False  # stays when its last store closes
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    pid: int = field(default_factory=os.getpid)
-    users: int = 0
-    idle: dict[Key, int] = field(default_factory=dict)  # (ns, queue, actor): its last call that wrote nothing
-    _waiters: dict[Key, set[Waiter]] = field(default_factory=dict)
-    _cond: threading.Condition = field(default_factory=threading.Condition)
-    _thread: threading.Thread | None = None
-    _closed: bool = False
+    def __init__(self, path: Path | None, *, lasting: bool) -> None:
+        self._memory: files.Private | None = None
+        if path is None:
+            self._memory = files.Private()
+            path = self._memory.path
+        self.path, self.private = path, self._memory is not None
+        self.lasting = lasting  # a private file stays when its last store closes
+        self.pool = Pool(self.path, durable=not self.private)
+        self.lock = threading.Lock()
+        self.users = 0
+        self.idle: dict[Key, int] = {}  # (namespace, queue, actor): its last call that wrote nothing
+        self._waiters: dict[Key, set[Waiter]] = {}
+        self._cond = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = self._frozen = False
+        self._eye: sqlite3.Connection | None = None  # the watching thread's, lent by the pool between two looks
+        self._version = -1
 
     def enter(self, waiter: Waiter) -> None:
-        """Let somebody be told. Register first, look afterwards: then nothing is missed."""
+        """Let somebody be told. Enter first, look afterwards: then nothing is missed."""
         with self._cond:
             for key in waiter.keys:
                 self._waiters.setdefault(key, set()).add(waiter)
-            if self._thread is None and not self.private:
+            if self._thread is None and not self.private:  # nobody else can write to a private file
                 self._thread = threading.Thread(target=self._watch, name="queuekit-embedded-watch", daemon=True)
                 self._thread.start()
             self._cond.notify_all()
@@ -80,54 +88,86 @@ class Hub:
 
     def rest(self, key: Key, n: int) -> None:
         """Remember an actor's call that had no effect; in memory only, for an idle worker must not write."""
-        if len(self.idle) > 10_000:
+        if len(self.idle) >= RESTED:
             self.idle.clear()
         self.idle[key] = n
 
     def stop(self) -> None:
-        """End the watching thread and remove a private file."""
+        """End the watching thread, close the connections, remove a private file."""
         with self._cond:
             self._closed = True
             self._cond.notify_all()
-        if self._thread is not None and self._thread is not threading.current_thread():
+        if self._thread is not None:
             self._thread.join(5)
-        if self.private and self.pid == os.getpid():
-            files.discard(self.path)
+        self.pool.close()
+        if self._memory is not None:
+            self._memory.discard()
+
+    def freeze(self) -> None:
+        """Before a fork: calls under way may still ring, but nobody looks and none begins."""
+        with self._cond:
+            self._frozen = True
+            self._blink()
+        self.pool.freeze()
+
+    def thaw(self) -> None:
+        """After it, in the parent."""
+        self.pool.thaw()
+        with self._cond:
+            self._frozen = False
+            self._cond.notify_all()
 
     def _watch(self) -> None:
-        conn: sqlite3.Connection | None = None
-        version, calm_at = -1, 0.0
+        calm_at = 0.0
         while True:
             with self._cond:
-                while not self._waiters and not self._closed:
+                while (not self._waiters or self._frozen) and not self._closed:
+                    self._blink()
                     self._cond.wait()
                 if self._closed:
-                    break
-            try:
-                conn = conn or files.connect(self.path)
-                now = conn.execute("PRAGMA data_version").fetchone()[0]
-                if now != version:
-                    version, calm_at = now, clock.monotonic() + CALM
-                    self._look(conn)
-            except sqlite3.Error as error:
-                log.debug("cannot look for work in %s: %s", self.path, error)
-                version = -1
+                    self._blink()
+                    return
+                try:
+                    changed, waiting = self._changed(), {w for others in self._waiters.values() for w in others}
+                except (sqlite3.Error, StoreUnavailable) as error:
+                    log.debug("cannot look for work in %s: %s", self.path, error)
+                    self._blink()
+                    changed, waiting = False, set()
+            if changed:
+                calm_at = clock.monotonic() + CALM
+                self._look(waiting)
             with self._cond:
                 if not self._closed:
                     self._cond.wait(QUICK if clock.monotonic() < calm_at else SLOW)
-        if conn is not None:
-            conn.close()
 
-    def _look(self, conn: sqlite3.Connection) -> None:
-        with self._cond:
-            waiting = {waiter for others in self._waiters.values() for waiter in others}
+    def _changed(self) -> bool:
+        """Whether any connection but ours committed since the last look."""
+        if self._eye is None:
+            self._eye, self._version = self.pool.lend(), -1
+        version = int(self._eye.execute("PRAGMA data_version").fetchone()[0])
+        changed = version != self._version
+        self._version = version
+        return changed
+
+    def _look(self, waiting: set[Waiter]) -> None:
         for waiter in waiting:
-            if waiter.probe(conn):
+            try:
+                found = self.pool.use(waiter.probe)
+            except (sqlite3.Error, StoreUnavailable) as error:
+                log.debug("cannot look for work in %s: %s", self.path, error)
+                return
+            if found:
                 waiter.tell()
+
+    def _blink(self) -> None:
+        """Give the watching thread's connection back."""
+        if self._eye is not None:
+            eye, self._eye = self._eye, None
+            self.pool.back(eye, fine=False)
 
 
 _hubs: dict[object, Hub] = {}
-_guard = [threading.Lock()]  # a new one after a fork: another thread may have held the old one
+_guard = [threading.RLock()]  # a new one after a fork
 
 
 def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
@@ -135,8 +175,7 @@ def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
     with _guard[0]:
         hub = _hubs.get(key)
         if hub is None:
-            hub = Hub(path, lasting=True) if path is not None else Hub(files.private(), private=True, lasting=lasting)
-            _hubs[key] = hub
+            hub = _hubs[key] = Hub(path, lasting=lasting)
         hub.users += 1
         return hub
 
@@ -144,18 +183,28 @@ def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
 def detach(key: object, hub: Hub) -> None:
     """One user less; the last one ends it."""
     with _guard[0]:
-        if _hubs.get(key) is not hub:
-            return
         hub.users -= 1
-        if hub.users > 0 or (hub.private and hub.lasting):
+        if hub.users > 0 or hub.lasting or _hubs.get(key) is not hub:
             return
         del _hubs[key]
     hub.stop()
 
 
-def _forked() -> None:
-    """In a child: the parent's hubs are its own, and their threads are not here."""
-    _guard[0] = threading.Lock()
+def _before_fork() -> None:
+    _guard[0].acquire()
+    for hub in _hubs.values():
+        hub.freeze()
+
+
+def _in_parent() -> None:
+    for hub in _hubs.values():
+        hub.thaw()
+    _guard[0].release()
+
+
+def _in_child() -> None:
+    """The parent's hubs are its own; their threads are not here, and no connection was left open."""
+    _guard[0] = threading.RLock()
     _hubs.clear()
 
 
@@ -165,4 +214,4 @@ def _end() -> None:
         hub.stop()
 
 
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

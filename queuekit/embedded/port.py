@@ -6,7 +6,6 @@ The blocking one lends a connection to each call; the asynchronous one has one t
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import random
 import sqlite3
@@ -14,12 +13,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
 from queuekit import clock
-from queuekit.embedded import files, replies
+from queuekit.embedded import replies
 from queuekit.embedded.hub import Hub, attach, detach
 from queuekit.errors import StoreUnavailable
 
@@ -32,13 +32,6 @@ class Bell(Protocol):
     """Something to wait on that any thread may ring."""
 
     def ring(self) -> None: ...
-
-
-class Place(Protocol):
-    """What both ports need of where the data are."""
-
-    hub: Hub
-    timeout: float
 
 
 def transact(conn: sqlite3.Connection, hub: Hub, act: Act[R], deadline: float) -> R:
@@ -99,60 +92,42 @@ def _rollback(conn: sqlite3.Connection) -> None:
 
 
 class BlockingPort:
-    """Connections lent to whichever thread calls; as many as there are calls at once."""
+    """Any thread calls; each call has a connection of its own."""
 
     blocking = True
 
     def __init__(self, key: object, path: Path | None, *, lasting: bool, timeout: float) -> None:
         self._key, self._path, self._lasting, self.timeout = key, path, lasting, timeout
-        self._free: list[sqlite3.Connection] = []
         self._hub: Hub | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
     @property
     def hub(self) -> Hub:
-        """This process's hub of the file. After a fork everything of the parent is left as it is, never closed."""
+        """This process's hub of the file; a child of a fork has its own."""
         if self._pid != os.getpid():
-            for conn in self._free:
-                abandon(conn)
-            self._free, self._hub, self._pid, self._lock = [], None, os.getpid(), threading.Lock()
+            self._hub, self._pid, self._lock = None, os.getpid(), threading.Lock()
         with self._lock:
             if self._hub is None:
                 self._hub = attach(self._key, self._path, lasting=self._lasting)
                 if self._hub.private:
-                    files.prepare(self._hub.path, timeout=self.timeout, durable=False)
+                    self._hub.pool.prepare(self.timeout)
             return self._hub
 
     async def open(self) -> None:
-        hub = self.hub
-        files.prepare(hub.path, timeout=self.timeout, durable=not hub.private)
+        self.hub.pool.prepare(self.timeout)
 
     async def run(
         self, act: Act[R], *, first: Act[R | None] | None = None, after: Callable[[], None] | None = None
     ) -> R:
         """What `first` finds on a snapshot if it finds something, else `act` in a transaction; then `after`."""
         hub, deadline = self.hub, clock.monotonic() + self.timeout
-        conn = self._borrow(hub)
-        try:
-            return _call(conn, hub, act, first, after, deadline)
-        finally:
-            self._free.append(conn)
+        return hub.pool.use(lambda conn: _call(conn, hub, act, first, after, deadline))
 
     async def read(self, act: Act[R]) -> R:
         """`act` on a snapshot."""
         hub, deadline = self.hub, clock.monotonic() + self.timeout
-        conn = self._borrow(hub)
-        try:
-            return look(conn, hub, act, deadline)
-        finally:
-            self._free.append(conn)
-
-    def _borrow(self, hub: Hub) -> sqlite3.Connection:
-        try:
-            return self._free.pop()
-        except IndexError:
-            return _connected(hub)
+        return hub.pool.use(lambda conn: look(conn, hub, act, deadline))
 
     def bell(self) -> ThreadBell:
         return ThreadBell()
@@ -169,14 +144,10 @@ class BlockingPort:
         return clock.monotonic()
 
     async def close(self) -> None:
-        if self._pid != os.getpid() or self._hub is None:
-            return
         with self._lock:
             hub, self._hub = self._hub, None
-            free, self._free = self._free, []
-        for conn in free:
-            conn.close()
-        detach(self._key, hub)
+        if hub is not None and self._pid == os.getpid():
+            detach(self._key, hub)
 
 
 class ThreadBell:
@@ -207,28 +178,7 @@ class LoopBell:
             return
 
 
-Call = Callable[["Hand"], Any]
-Item = tuple[Call, "asyncio.Future[Any]", asyncio.AbstractEventLoop]
-
-
-class Hand:
-    """The one connection of a working thread, made when it is first needed."""
-
-    __slots__ = ("_made", "hub")
-
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
-        self._made: sqlite3.Connection | None = None
-
-    @property
-    def conn(self) -> sqlite3.Connection:
-        if self._made is None:
-            self._made = _connected(self.hub)
-        return self._made
-
-    def close(self) -> None:
-        if self._made is not None:
-            self._made.close()
+Item = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
 
 
 class AsyncPort:
@@ -239,16 +189,21 @@ class AsyncPort:
     def __init__(self, key: object, path: Path | None, *, lasting: bool, timeout: float) -> None:
         self._key, self._path, self._lasting, self.timeout = key, path, lasting, timeout
         self._hub: Hub | None = None
+        self._pid = os.getpid()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """No thread yet, and nothing called; a thread ends with its port."""
         self._calls: SimpleQueue[Item | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
         self._end = weakref.finalize(self, self._calls.put, None)
 
     @property
     def hub(self) -> Hub:
         """This process's hub of the file. After a fork the parent's is left alone; its thread is not here."""
         if self._pid != os.getpid():
-            self._hub, self._thread, self._calls, self._pid = None, None, SimpleQueue(), os.getpid()
+            self._hub, self._pid = None, os.getpid()
+            self._begin_anew()
         if self._hub is None:
             self._hub = attach(self._key, self._path, lasting=self._lasting)
         return self._hub
@@ -256,25 +211,23 @@ class AsyncPort:
     async def open(self) -> None:
         hub = self.hub
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=_serve, args=(hub, self._calls), name="queuekit-embedded", daemon=True
-            )
+            self._thread = threading.Thread(target=_serve, args=(self._calls,), name="queuekit-embedded", daemon=True)
             self._thread.start()
-        await self._cross(lambda _: files.prepare(hub.path, timeout=self.timeout, durable=not hub.private))
+        await self._cross(lambda: hub.pool.prepare(self.timeout))
 
     async def run(
         self, act: Act[R], *, first: Act[R | None] | None = None, after: Callable[[], None] | None = None
     ) -> R:
         """What `first` finds on a snapshot if it finds something, else `act` in a transaction; then `after`."""
         hub, deadline = self.hub, clock.monotonic() + self.timeout
-        return await self._cross(lambda hand: _call(hand.conn, hub, act, first, after, deadline))
+        return await self._cross(lambda: hub.pool.use(lambda conn: _call(conn, hub, act, first, after, deadline)))
 
     async def read(self, act: Act[R]) -> R:
         """`act` on a snapshot."""
         hub, deadline = self.hub, clock.monotonic() + self.timeout
-        return await self._cross(lambda hand: look(hand.conn, hub, act, deadline))
+        return await self._cross(lambda: hub.pool.use(lambda conn: look(conn, hub, act, deadline)))
 
-    async def _cross(self, call: Callable[[Hand], R]) -> R:
+    async def _cross(self, call: Callable[[], R]) -> R:
         """Let the thread do it. A task cancelled meanwhile leaves a call that is done or not, as a lost reply would."""
         if self._thread is None:
             await self.open()
@@ -306,15 +259,18 @@ class AsyncPort:
         return clock.monotonic()
 
     async def close(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
+        if self._thread is not None:
+            with suppress(StoreUnavailable):
+                await self._cross(_nothing)  # what was called before has ended
             self._end()
-            await asyncio.get_running_loop().run_in_executor(None, thread.join)
-            self._calls = SimpleQueue()
-            self._end = weakref.finalize(self, self._calls.put, None)
-        if self._hub is not None:
-            hub, self._hub = self._hub, None
+            self._begin_anew()
+        hub, self._hub = self._hub, None
+        if hub is not None:
             detach(self._key, hub)
+
+
+def _nothing() -> None:
+    return
 
 
 def _call(conn: sqlite3.Connection, hub: Hub, act: Act[R], first: Act[R | None] | None,
@@ -328,25 +284,26 @@ def _call(conn: sqlite3.Connection, hub: Hub, act: Act[R], first: Act[R | None] 
     return answer
 
 
-def _serve(hub: Hub, calls: SimpleQueue[Item | None]) -> None:
-    """The thread of an asynchronous port."""
-    hand = Hand(hub)
+def _serve(calls: SimpleQueue[Item | None]) -> None:
+    """The thread of an asynchronous port. It keeps nothing of a call that is done."""
     while (item := calls.get()) is not None:
-        call, answer, loop = item
-        if answer.done():
-            continue
-        result: Any = None
-        failed: BaseException | None = None
-        try:
-            result = call(hand)
-        except BaseException as error:  # noqa: BLE001  it is raised where the call was made
-            failed = error
-        try:
-            loop.call_soon_threadsafe(_settle, answer, result, failed)
-        except RuntimeError:  # the loop that asked has closed
-            continue
-        del item, call, answer, loop, result, failed
-    hand.close()
+        _do(*item)
+        del item
+
+
+def _do(call: Callable[[], Any], answer: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
+    if answer.done():  # the caller is gone: as if it had never asked
+        return
+    result: Any = None
+    failed: BaseException | None = None
+    try:
+        result = call()
+    except BaseException as error:  # noqa: BLE001  it is raised where the call was made
+        failed = error
+    try:
+        loop.call_soon_threadsafe(_settle, answer, result, failed)
+    except RuntimeError:  # the loop that asked has closed
+        return
 
 
 def _settle(answer: asyncio.Future[Any], result: object, failed: BaseException | None) -> None:
@@ -361,15 +318,3 @@ def _settle(answer: asyncio.Future[Any], result: object, failed: BaseException |
 def _late(answer: asyncio.Future[Any], hub: Hub) -> None:
     if not answer.done():
         answer.set_exception(StoreUnavailable(f"{hub.path}: the disk did not answer in time", outcome="unknown"))
-
-
-def _connected(hub: Hub) -> sqlite3.Connection:
-    try:
-        return files.connect(hub.path, durable=not hub.private)
-    except sqlite3.Error as error:
-        raise replies.translate(error, hub.path) from error
-
-
-def abandon(conn: sqlite3.Connection) -> None:
-    """Keep a parent's connection from ever being closed here: closing would act on locks and the log of the parent."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))
