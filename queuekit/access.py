@@ -1,0 +1,263 @@
+"""The stores a kit talks through: one blocking per process, one asynchronous per running event loop, opened when used.
+
+The only place above the seam that opens and closes stores; what is asked of them is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from queuekit import clock
+from queuekit.errors import StoreUnavailable, Unsupported
+from queuekit.store.direct import direct
+from queuekit.store.lanes import Lanes
+from queuekit.store.protocol import JobStore
+from queuekit.store.registry import StoreOptions, backend, schemes
+from queuekit.store.retry import repeat
+
+if TYPE_CHECKING:
+    from queuekit.settings import Settings
+
+R = TypeVar("R")
+Entry: TypeAlias = "Blocking | Loop"
+_log = logging.getLogger("queuekit")
+_inherited: Final[list[object]] = []  # stores of a parent process: kept, so that nothing ever closes their sockets
+_sites: Final[set[tuple[str, int]]] = set()
+
+
+class SyncInAsyncWarning(UserWarning):
+    """A blocking call inside a running event loop; said once a call site. The a-twin does not block the loop."""
+
+
+class Blocking:
+    """The process's store for plain calls."""
+
+    __slots__ = ("lanes", "pid", "store", "within")
+
+    def __init__(self, store: JobStore, within: float) -> None:
+        self.store = store
+        self.pid = os.getpid()
+        self.lanes = Lanes()
+        self.within = within  # seconds that a call is repeated for while the store is away
+
+    def call(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer of one store call, repeated while the store is away. `ask` must ask the same each time."""
+        try:
+            return direct(ask())  # type: ignore[arg-type]  # store methods are coroutine functions
+        except StoreUnavailable as first:
+            return direct(_again(first, ask, _Sleeper(), self.within))
+
+    async def ask(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """The same for code written once for both kinds: it never suspends, so `direct` steps it."""
+        try:
+            return await ask()
+        except StoreUnavailable as first:
+            return await _again(first, ask, _Sleeper(), self.within)
+
+
+class Loop:
+    """A running loop's store."""
+
+    __slots__ = ("guard", "lanes", "opening", "store", "within")
+
+    def __init__(self, store: JobStore, within: float) -> None:
+        self.store = store
+        self.lanes = Lanes()
+        self.within = within
+        self.opening: asyncio.Future[None] | None = None
+        self.guard: AsyncGenerator[None, None] | None = None
+
+    async def ask(self, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer of one store call, repeated while the store is away. `ask` must ask the same each time."""
+        try:
+            return await ask()
+        except StoreUnavailable as first:
+            return await _again(first, ask, _AsyncSleeper(), self.within)
+
+
+class Access:
+    """Opens stores by URL, or over a client of the application."""
+
+    def __init__(self, settings: Callable[[], Settings], client: object | None = None) -> None:
+        self._settings = settings
+        self._client = client
+        self._blocking: Blocking | None = None
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = weakref.WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def blocking(self, *, warn: bool = True) -> Blocking:
+        """This process's store, open; warns where it would stop a running loop. Raises what opening raises."""
+        if warn and asyncio._get_running_loop() is not None:  # noqa: SLF001  get_running_loop() raises: 10x slower
+            _warn_sync_in_async()
+        entry = self._blocking
+        if entry is not None and entry.pid == os.getpid():
+            return entry
+        return self._open_blocking()
+
+    async def asynchronous(self) -> Loop:
+        """The running loop's store, open."""
+        loop = asyncio.get_running_loop()
+        entry = self._loops.get(loop)
+        if entry is not None and entry.opening is None and self._pid == os.getpid():
+            return entry
+        return await self._open_async(loop)
+
+    def close(self) -> None:
+        """Close this process's blocking store; the next use opens a new one."""
+        with self._lock:
+            entry, self._blocking = self._blocking, None
+        if entry is not None and entry.pid == os.getpid():
+            direct(entry.store.close())
+
+    async def aclose(self) -> None:
+        """Close the running loop's store, and this process's blocking one."""
+        entry = self._loops.pop(asyncio.get_running_loop(), None)
+        if entry is not None and entry.guard is not None:
+            await entry.guard.aclose()
+        self.close()
+
+    def _open_blocking(self) -> Blocking:
+        self._leave_parent()
+        with self._lock:
+            if self._blocking is None:
+                settings = self._settings()
+                store = self._make(settings, blocking=True)
+                direct(store.open())
+                self._blocking = Blocking(store, settings.timeout / 1000)
+            return self._blocking
+
+    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> Loop:
+        self._leave_parent()
+        entry = self._loops.get(loop)
+        if entry is not None:
+            if entry.opening is not None:
+                await asyncio.shield(entry.opening)
+            return entry
+        settings = self._settings()
+        entry = Loop(self._make(settings, blocking=False), settings.timeout / 1000)
+        entry.opening = loop.create_future()
+        self._loops[loop] = entry
+        try:
+            await entry.store.open()
+        except BaseException as error:
+            self._loops.pop(loop, None)
+            opening, entry.opening = entry.opening, None
+            opening.set_exception(
+                error if isinstance(error, Exception) else StoreUnavailable("opening was interrupted")
+            )
+            opening.exception()  # nobody may be waiting
+            await entry.store.close()
+            raise
+        entry.guard = _closing(entry.store)
+        await anext(entry.guard)
+        opening, entry.opening = entry.opening, None
+        opening.set_result(None)
+        return entry
+
+    def _leave_parent(self) -> None:
+        """In a forked child: let the parent's stores alone, neither used nor closed."""
+        if self._pid == os.getpid():
+            return
+        self._lock = threading.Lock()  # the parent may have held it
+        _inherited.extend([self._blocking, *self._loops.values()])
+        self._blocking, self._loops, self._pid = None, weakref.WeakKeyDictionary(), os.getpid()
+
+    def _make(self, settings: Settings, *, blocking: bool) -> JobStore:
+        options = StoreOptions(
+            namespace=settings.namespace,
+            timeout=settings.timeout,
+            payload_limit=settings.payload_limit,
+            durability=settings.durability,
+            allow_eviction=settings.allow_eviction,
+            collection=settings.collection,
+        )
+        if self._client is not None:
+            return _adopted(self._client, options, blocking=blocking)
+        for note in settings.notes:
+            _log.warning(note)
+        chosen = backend(settings.url)
+        return chosen.blocking(settings.url, options) if blocking else chosen.asynchronous(settings.url, options)
+
+
+async def _closing(store: JobStore) -> AsyncGenerator[None, None]:
+    """Closes the store when it is closed: a loop that ends closes its asynchronous generators."""
+    try:
+        yield
+    finally:
+        await store.close()
+
+
+def _adopted(client: object, options: StoreOptions, *, blocking: bool) -> JobStore:
+    """A store over the application's own client, from the first backend that knows it."""
+    known = []
+    for point in {point.value: point for point in schemes().values()}.values():
+        try:
+            loaded = point.load()
+        except ModuleNotFoundError:
+            continue  # that driver is not installed, so the client is not its
+        known.append(point.value.partition(":")[0])
+        stores = loaded.adopt(client, options)
+        if stores is not None:
+            store: JobStore | None = stores[0] if blocking else stores[1]
+            if store is None:
+                way = "plain calls; use the a-twins" if blocking else "async calls; use the plain ones"
+                raise Unsupported(f"client={type(client).__module__}.{type(client).__name__} cannot serve {way}")
+            return store
+    raise Unsupported(
+        f"no installed backend takes a {type(client).__module__}.{type(client).__name__}; asked: {', '.join(known)}"
+    )
+
+
+class _Sleeper:
+    """Waiting in a plain call."""
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251  it is stepped by `direct`, outside any loop
+
+    def monotonic(self) -> float:
+        return clock.monotonic()
+
+
+class _AsyncSleeper:
+    """Waiting on a loop."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def monotonic(self) -> float:
+        return clock.monotonic()
+
+
+async def _again(
+    first: StoreUnavailable, ask: Callable[[], Awaitable[R]], waiter: _Sleeper | _AsyncSleeper, within: float
+) -> R:
+    try:
+        return await repeat(waiter, ask, within=within)
+    except StoreUnavailable as error:
+        if first.outcome == "unknown":
+            error.outcome = "unknown"
+        raise
+
+
+def _warn_sync_in_async() -> None:
+    frame, level = sys._getframe(1), 2  # noqa: SLF001  the only way to the caller's line
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "queuekit":
+        frame, level = frame.f_back, level + 1
+    site = (frame.f_code.co_filename, frame.f_lineno)
+    if site not in _sites:
+        warnings.warn(
+            "a plain queuekit call stops the running event loop until the store answers: await its a-twin instead",
+            SyncInAsyncWarning,
+            stacklevel=level - 1,
+        )
+        _sites.add(site)

@@ -1,0 +1,102 @@
+"""A kit's settings and the options it declares for queues: from code, over those of the file. Read at the first use."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from queuekit.domain import names, options
+
+if TYPE_CHECKING:
+    from queuekit.settings import Settings
+
+
+class Configuration:
+    """What a kit was told in code, and what the settings say where it was told nothing."""
+
+    def __init__(
+        self,
+        *,
+        url: str | None,
+        namespace: str | None,
+        queues: Mapping[str, Mapping[str, Any]],
+        settings: Settings | None,
+        client: bool,
+    ) -> None:
+        self.revision = 0  # grows whenever options that jobs inherit at enqueue change
+        self._url = url
+        self._namespace = None if namespace is None else names.namespace(namespace)
+        self._given = settings
+        self._client = client
+        self._settings: Settings | None = None
+        self._in_code: dict[str, Mapping[str, object]] = {}
+        self._queues: dict[str, Mapping[str, object]] = {}
+        self._defaults: Mapping[str, object] = {}
+        for queue, said in queues.items():
+            self.declare(queue, said)
+
+    @property
+    def settings(self) -> Settings:
+        """Loaded at the first use. Raises ConfigError."""
+        return self._settings or self._load()
+
+    @property
+    def queues(self) -> dict[str, Mapping[str, object]]:
+        """Parsed options by queue."""
+        if self._settings is None:
+            self._load()
+        return self._queues
+
+    @property
+    def defaults(self) -> Mapping[str, object]:
+        """Parsed options of every job that says nothing else."""
+        if self._settings is None:
+            self._load()
+        return self._defaults
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """The modules the file names."""
+        said = self.settings.file_tables.get("kit", {}).get("imports", ())
+        return (said,) if isinstance(said, str) else tuple(said) if isinstance(said, (list, tuple)) else ()
+
+    def declare(self, queue: str, given: Mapping[str, Any]) -> None:
+        """Options of a queue, said in code. Raises InvalidName, InvalidOption."""
+        parsed = options.parse("queue", given, f"queue {names.queue_name(queue)!r}")
+        self._in_code[queue] = {**self._in_code.get(queue, {}), **parsed}
+        self._queues[queue] = {**self._queues.get(queue, {}), **parsed}
+        self.revision += 1
+
+    def _load(self) -> Settings:
+        settings = self._read()
+        kit = settings.file_tables.get("kit", {})
+        defaults = kit.get("defaults", {})
+        where = os.path.basename(settings.file or "queuekit.toml")
+        self._defaults = (
+            options.parse("kit", defaults, f"{where} [kit] defaults") if isinstance(defaults, Mapping) else {}
+        )
+        for queue, said in settings.file_tables.get("queues", {}).items():
+            if isinstance(said, Mapping):
+                parsed = options.parse("queue", said, f'{where} [queues."{names.queue_name(queue)}"]')
+                self._queues[queue] = {**parsed, **self._in_code.get(queue, {})}
+        self._settings = settings
+        self.revision += 1
+        return settings
+
+    def _read(self) -> Settings:
+        settings = self._given
+        if settings is None:
+            from queuekit.settings import Settings
+
+            told = "memory://" if self._client and self._url is None else self._url  # so that no default is chosen
+            env = None if told is None else {**os.environ, "QUEUEKIT_URL": told}
+            settings = Settings.load(env)
+        if self._url is not None:
+            settings = dataclasses.replace(settings, url=self._url, chosen_by="QueueKit(url=…)", notes=())
+        if self._client:
+            settings = dataclasses.replace(settings, url="", chosen_by="QueueKit(client=…)", notes=())
+        if self._namespace is not None:
+            settings = dataclasses.replace(settings, namespace=self._namespace)
+        return settings

@@ -1,0 +1,101 @@
+"""A job that was made but not written: the one builder for enqueue, bulk, schedules and flows. Nothing is sent here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from queuekit import ids
+from queuekit.domain import options
+from queuekit.domain.job import JobSpec
+from queuekit.errors import PayloadTooLarge
+
+if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
+
+R = TypeVar("R")
+
+
+class NewJob(Generic[R]):
+    """What `make` gives: a job with its id, to be handed to `enqueue_many`. Enqueued twice it is one job."""
+
+    __slots__ = ("chosen", "queue", "spec", "typed", "within")
+
+    def __init__(self, queue: str, spec: JobSpec, *, typed: bool, chosen: bool, within: object | None) -> None:
+        self.queue = queue
+        self.spec = spec
+        self.typed = typed  # the result is decoded as the task says, else it is plain JSON
+        self.chosen = chosen  # the id was chosen by the caller
+        self.within = within
+
+    @property
+    def id(self) -> str:
+        """The id it has or will have."""
+        return self.spec.id
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.spec.task
+
+    def __repr__(self) -> str:
+        return f"NewJob({self.queue}/{self.spec.id}, task={self.spec.task!r})"
+
+
+class Template:
+    """What every job of one task and one set of options has in common, worked out once.
+
+    `rev` is the kit's revision it was worked out under: queue options that come later make a new one.
+    """
+
+    __slots__ = ("_fields", "chosen_id", "limit", "queue", "rev", "typed", "within")
+
+    def __init__(
+        self,
+        kit: QueueKit,
+        task: str,
+        queue: str,
+        said: Mapping[str, Any],
+        task_options: Mapping[str, object],
+        *,
+        version: int,
+        typed: bool,
+    ) -> None:
+        self.rev = kit.revision
+        self.limit = kit.settings.payload_limit
+        self.queue = queue
+        self.typed = typed
+        self.chosen_id: str | None = said.get("id")
+        self.within: object | None = said.get("within")
+        self._fields = _fields(kit, task, queue, said, task_options, version)
+
+    def make(self, body: bytes) -> JobSpec:
+        """A job with this payload. Raises PayloadTooLarge."""
+        if len(body) > self.limit:
+            raise PayloadTooLarge(
+                f"payload of {self._fields['task']!r} has {len(body)} bytes, over the limit of {self.limit}:"
+                " store the data elsewhere and pass its id (QUEUEKIT_PAYLOAD_LIMIT)"
+            )
+        return JobSpec(id=self.chosen_id or ids.job_id(), body=body, **self._fields)
+
+    def new(self, body: bytes) -> NewJob[Any]:
+        """The same as a value to hand on."""
+        return NewJob(
+            self.queue, self.make(body), typed=self.typed, chosen=self.chosen_id is not None, within=self.within
+        )
+
+
+def _fields(
+    kit: QueueKit, task: str, queue: str, said: Mapping[str, Any], task_options: Mapping[str, object], version: int
+) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        name: said[name]
+        for name in ("run_at", "delay", "lifo", "keep_completed", "keep_failed", "unique", "group")
+        if name in said
+    }
+    layers = (said, task_options, kit.queue_options.get(queue, {}), kit.defaults)
+    fields["priority"] = next((layer["priority"] for layer in layers if "priority" in layer), 10)
+    if "expires" in said:
+        kind, ms = said["expires"]
+        fields["expires_at" if kind == "at" else "expires_in"] = ms
+    return fields | {"task": task, "version": version, "options": options.pack(said)}

@@ -1,0 +1,173 @@
+"""Writing jobs: one call a queue and thousand jobs, each under an op of its own lane, repeated until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from queuekit.access import Blocking, Loop
+from queuekit.domain.job import BATCH_MAX, JobSpec
+from queuekit.domain.outcome import Enqueued, Op, Receipt
+from queuekit.errors import QueueKitError, Unsupported
+from queuekit.handle import JobHandle
+from queuekit.newjob import NewJob
+from queuekit.store.direct import direct
+
+if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
+
+_log = logging.getLogger("queuekit")
+
+
+def send(kit: QueueKit, job: NewJob[Any]) -> JobHandle[Any]:
+    """Write one job."""
+    store = kit.access.blocking()
+    receipt = _write(store, job.queue, [job.spec], job.within)[0]
+    if not receipt.created and job.chosen:
+        _compare(job, direct(store.store.get(job.queue, [receipt.id])))
+    return _handle(kit, job, receipt)
+
+
+async def asend(kit: QueueKit, job: NewJob[Any]) -> JobHandle[Any]:
+    """Write one job."""
+    store = await kit.access.asynchronous()
+    receipt = (await _awrite(store, job.queue, [job.spec], job.within))[0]
+    if not receipt.created and job.chosen:
+        _compare(job, await store.store.get(job.queue, [receipt.id]))
+    return _handle(kit, job, receipt)
+
+
+def send_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    """Write jobs, queue by queue; all of one call of a queue or none. Handles in the order of the jobs."""
+    if not jobs:
+        return []
+    store = kit.access.blocking()
+    handles: list[JobHandle[Any] | None] = [None] * len(jobs)
+    done: list[str] = []
+    for queue, indexes in _calls(jobs):
+        try:
+            receipts = _write(store, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within)
+        except QueueKitError as error:
+            _note_written(error, done)
+            raise
+        clashes = _filled(kit, jobs, indexes, receipts, handles)
+        if clashes:
+            records = direct(store.store.get(queue, [jobs[i].id for i in clashes]))
+            for i, record in zip(clashes, records, strict=True):
+                _compare(jobs[i], [record])
+        done.append(f"{len(indexes)} on {queue!r}")
+    return [handle for handle in handles if handle is not None]
+
+
+async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    """Write jobs, all queues at once; all of one call of a queue or none. Handles in the order of the jobs."""
+    if not jobs:
+        return []
+    store = await kit.access.asynchronous()
+    handles: list[JobHandle[Any] | None] = [None] * len(jobs)
+    done: list[str] = []
+    by_queue: dict[str, list[list[int]]] = {}
+    for queue, indexes in _calls(jobs):
+        by_queue.setdefault(queue, []).append(indexes)
+
+    async def fill(queue: str, calls: list[list[int]]) -> None:
+        for indexes in calls:  # one after the other: the order within a queue is the caller's
+            receipts = await _awrite(store, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within)
+            clashes = _filled(kit, jobs, indexes, receipts, handles)
+            if clashes:
+                records = await store.store.get(queue, [jobs[i].id for i in clashes])
+                for i, record in zip(clashes, records, strict=True):
+                    _compare(jobs[i], [record])
+            done.append(f"{len(indexes)} on {queue!r}")
+
+    # gather, not a TaskGroup: a call that is under way must not be cut off because another queue is full
+    ends = await asyncio.gather(*(fill(queue, calls) for queue, calls in by_queue.items()), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            _note_written(end, done)
+            raise end
+    return [handle for handle in handles if handle is not None]
+
+
+def _write(store: Blocking, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
+    _check_within(store.store.capabilities.parts, within)
+    with store.lanes.op() as op:
+
+        def ask() -> Any:
+            return store.store.enqueue(queue, specs, op, within)
+
+        answer: Enqueued = store.call(ask)
+    return answer.receipts
+
+
+async def _awrite(store: Loop, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
+    _check_within(store.store.capabilities.parts, within)
+    with store.lanes.op() as op:
+        answer = await _asked(store, queue, specs, op, within)
+    return answer.receipts
+
+
+async def _asked(store: Loop, queue: str, specs: list[JobSpec], op: Op, within: object | None) -> Enqueued:
+    def ask() -> Any:
+        return store.store.enqueue(queue, specs, op, within)
+
+    answer: Enqueued = await store.ask(ask)
+    return answer
+
+
+def _check_within(parts: frozenset[str], within: object | None) -> None:
+    if within is not None and "within" not in parts:
+        raise Unsupported("within: this store cannot write a job with the caller's own write yet (queuekit 0.2)")
+
+
+def _calls(jobs: Sequence[NewJob[Any]]) -> list[tuple[str, list[int]]]:
+    """(queue, indexes) a call: at most BATCH_MAX, of one `within`, in the caller's order within a queue."""
+    calls: list[tuple[str, list[int]]] = []
+    last: dict[str, list[int]] = {}
+    for index, job in enumerate(jobs):
+        known = last.get(job.queue)
+        if known is None or len(known) >= BATCH_MAX or jobs[known[0]].within is not job.within:
+            known = last[job.queue] = []
+            calls.append((job.queue, known))
+        known.append(index)
+    return calls
+
+
+def _filled(
+    kit: QueueKit,
+    jobs: Sequence[NewJob[Any]],
+    indexes: list[int],
+    receipts: list[Receipt],
+    handles: list[JobHandle[Any] | None],
+) -> list[int]:
+    """Puts handles in; answers which jobs with a chosen id existed."""
+    clashes = []
+    for index, receipt in zip(indexes, receipts, strict=True):
+        job = jobs[index]
+        handles[index] = _handle(kit, job, receipt)
+        if not receipt.created and job.chosen and receipt.id == job.spec.id:
+            clashes.append(index)
+    return clashes
+
+
+def _handle(kit: QueueKit, job: NewJob[Any], receipt: Receipt) -> JobHandle[Any]:
+    return JobHandle.of(kit, job.queue, receipt.id, receipt.created, typed=job.typed)
+
+
+def _compare(job: NewJob[Any], records: Sequence[Any]) -> None:
+    """The same id again is the same job; another payload under it is worth a word."""
+    record = records[0]
+    if record is not None and record.id == job.id and (record.body != job.spec.body or record.task != job.spec.task):
+        _log.warning(
+            "job %s exists with another payload or task: nothing was overwritten, the existing job stands",
+            f"{job.queue}/{job.id}",
+        )
+
+
+def _note_written(error: BaseException, done: list[str]) -> None:
+    if done:
+        error.add_note(
+            f"written before this: {', '.join(done)} (each queue's call is atomic, not all of them together)"
+        )
