@@ -66,8 +66,8 @@ def pack_items(items: Sequence[bytes]) -> bytes:
     return b"".join([_U32.pack(len(item)) + item for item in items])
 
 
-def pack_spec(spec: JobSpec, args: list[bytes]) -> bool:
-    """Add a job's arguments of `enqueue`; True where it has a unique key."""
+def pack_spec(spec: JobSpec, args: list[bytes]) -> int:
+    """Add a job's arguments of `enqueue`; 0 for a plain job, 2 for one with a unique key, else 1."""
     flags = 2 if spec.lifo else 0
     timed = spec.run_at is not None or spec.delay is not None
     if timed:
@@ -92,7 +92,7 @@ def pack_spec(spec: JobSpec, args: list[bytes]) -> bool:
     if special:
         args.append(_pack_opts(spec))
         args.append(moment(spec.expires_at, spec.expires_in))
-    return spec.unique is not None
+    return 2 if spec.unique is not None else 1 if flags else 0
 
 
 def _pack_opts(spec: JobSpec) -> bytes:

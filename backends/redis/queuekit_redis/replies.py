@@ -103,7 +103,7 @@ def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
         answer.claims.append(record(queue, name.decode(), entries[i], runs[i], extras[i], leases[i]))
     if refused:
         whys = [(refused[i].decode(), _REFUSALS[refused[i + 1]]) for i in range(0, len(refused), 2)]
-        place = {name: i for i, name in enumerate(order)}
+        place = {name: i for i, name in reversed(list(enumerate(order)))}  # the first, where one id stands twice
         answer.refused = sorted(whys, key=lambda why: place.get(why[0], 0))
     return answer
 

@@ -17,7 +17,7 @@ from queuekit.domain.limits import (
 )  # fmt: skip
 
 _KEY = re.compile(r"^-- KEYS\[\d+\] (\w+)", re.M)
-_USES = re.compile(r"^-- USES (.*)$", re.M)
+_USES = re.compile(r"^ *-- USES (.*)$", re.M)
 _COMMENT = re.compile(r"^\s*--.*\n|\s+-- .*$", re.M)
 _CONSTANTS: Final = (
     f"local KEEP_COMPLETED, KEEP_FAILED = '{DEFAULT_KEEP_COMPLETED.label}', '{DEFAULT_KEEP_FAILED.label}'\n"
@@ -25,6 +25,10 @@ _CONSTANTS: Final = (
     f"local AWAITED_AGE, AWAITED_COUNT = {AWAITED_AGE}, {AWAITED_COUNT}\n"
 )
 _LUA = files("queuekit_redis") / "lua"
+
+
+def _included(uses: re.Match[str]) -> str:
+    return "\n".join((_LUA / "lib" / f"{lib}.lua").read_text() for lib in uses[1].split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,10 @@ def assemble(name: str, prelude: str = "") -> Script:
     """The script `lua/<name>.lua` with its libraries; `prelude` is put before all (a test's stand-in for `struct`)."""
     source = (_LUA / f"{name}.lua").read_text()
     keys = tuple(_KEY.findall(source))
-    uses = _USES.search(source)
-    parts = [prelude, f"local {', '.join('k_' + k for k in keys)} = {', '.join(f'KEYS[{i + 1}]' for i in range(len(keys)))}"]
-    parts.append(_CONSTANTS)
-    parts += [(_LUA / "lib" / f"{lib}.lua").read_text() for lib in (uses[1].split() if uses else ())]
-    parts.append(source)
-    text = _COMMENT.sub("\n", "\n".join(parts)).encode()
+    locals_ = ", ".join(f"k_{key}" for key in keys), ", ".join(f"KEYS[{i + 1}]" for i in range(len(keys)))
+    body = _USES.sub(_included, source)
+    whole = f"{prelude}\nlocal {locals_[0]} = {locals_[1]}\n{_CONSTANTS}{body}"
+    text = _COMMENT.sub("\n", whole).encode()
     text = re.sub(rb"\n\s*\n+", b"\n", text)
     sha = hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
     return Script(name, text, sha, keys, source)

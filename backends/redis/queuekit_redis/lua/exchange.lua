@@ -27,7 +27,18 @@
 --         or {2, last n}: stale
 -- COST O((outcomes + want + 500) · log n), at most 1000 of each; trims at most 2000
 -- SINCE 1.0
--- USES base op job unique ended lines notes settle promote complete claim
+-- USES base op drop complete claim
+local rare
+
+-- Call a function that most exchanges do not need.
+local function use(name, ...)
+  if not rare then
+    -- USES when job unique ended lines notes settle promote rare
+    rare = {complete_one = complete_one, claim_one = claim_one, extras = extras, replay = replay, settle = settle, promote = promote}
+  end
+  return rare[name](...)
+end
+
 local actor, n, now, want, plain = ARGV[1], tonumber(ARGV[2]), clock(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[8])
 local token = actor .. ':' .. ARGV[2]
 local answer, last = recall(actor, n)
@@ -35,24 +46,23 @@ if answer == false then return {2, last} end
 call('ZREM', k_marker, '-') -- shrinks, so that a full server lets the rest of the script through
 local vars = call('HMGET', k_vars, 'paused', 'home', 'to', 'keep_completed')
 local home = vars[2]
-local next_at = false
 if answer then
-  replay(answer, token)
-  next_at = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
-  next_at = next_at and tonumber(next_at) or false
+  use('replay', answer, token)
+elseif home == 'gone' then
+  for i = 1, plain do refuse(ARGV[6 + 3 * i], 'g') end
+  for a = 9 + 3 * plain, #ARGV, 11 do refuse(ARGV[a], 'g') end
 else
-  if home == 'gone' then
-    for i = 1, plain do refuse(ARGV[6 + 3 * i], 'g') end
-    for a = 9 + 3 * plain, #ARGV, 11 do refuse(ARGV[a], 'g') end
-  else
-    if plain > 0 then complete(plain, vars[4] or KEEP_COMPLETED, now) end
-    for a = 9 + 3 * plain, #ARGV, 11 do
-      local why = settle(a, now)
-      if why then refuse(ARGV[a], why) end
-    end
+  if plain > 0 then complete(plain, vars[4] or KEEP_COMPLETED, now, use) end
+  for a = 9 + 3 * plain, #ARGV, 11 do
+    local why = use('settle', a, now)
+    if why then refuse(ARGV[a], why) end
   end
-  if home ~= 'gone' then next_at = promote(now) end
-  if want > 0 and not home and not vars[1] then claims(want, now, token) end
+end
+local next_at = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
+next_at = next_at and tonumber(next_at) or false
+if not answer then
+  if next_at and next_at <= now and home ~= 'gone' then next_at = use('promote', now) end
+  if want > 0 and not home and not vars[1] then claims(want, now, token, use) end
   local why = {}
   for i = 1, #refused, 2 do why[#why + 1] = refused[i + 1] .. refused[i] end
   remember(actor, n, now, table.concat(ids, ',') .. ';' .. table.concat(why, ','))
@@ -62,7 +72,7 @@ if not vars[1] and not home then
   local left = ARGV[6] == '1' and call('EXISTS', k_ready, k_suspect) or call('EXISTS', k_ready)
   if left > 0 or (next_at and next_at <= now) then
     more = 1
-    call('ZADD', k_marker, 0, '0')
+    call('ZADD', k_marker, '0', '0')
   end
 end
 return {answer and 1 or 0, now, next_at, more, vars[1], home, vars[3], refused, ids, entries, runs, more_of, leases}

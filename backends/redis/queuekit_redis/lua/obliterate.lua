@@ -25,7 +25,7 @@
 -- RETURNS {0, removed, more}, or {1, active}: refused
 -- COST O(limit · log n)
 -- SINCE 1.0
--- USES base job unique ended
+-- USES base job unique drop ended
 local active, limit, removed = call('ZCARD', k_active), tonumber(ARGV[2]), 0
 if active > 0 and ARGV[1] ~= '1' then return {1, active} end
 for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled}) do
@@ -34,7 +34,7 @@ for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_block
     for i = 1, #popped, 2 do
       local id = popped[i]
       ids[#ids + 1] = id
-      local run = tonumber(popped[i + 1]) >= OWN and key ~= k_ready and key ~= k_suspect and call('HGET', k_run, id)
+      local run = tonumber(popped[i + 1]) >= tonumber(OWN) and key ~= k_ready and key ~= k_suspect and call('HGET', k_run, id)
       if run then members[#members + 1] = member(id, read(run)) end
     end
     drop(ids)

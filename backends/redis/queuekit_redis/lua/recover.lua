@@ -19,7 +19,7 @@
 -- RETURNS {now, {suspect id …}, {crashed id …}, {cancelled id …}, grace until, more}
 -- COST O(limit · log n)
 -- SINCE 1.0
--- USES base job unique ended
+-- USES base job unique drop ended
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now, limit, every = clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local vars = call('HMGET', k_vars, 'seen', 'grace', 'max_crashes')

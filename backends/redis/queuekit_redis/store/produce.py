@@ -20,14 +20,14 @@ class Produce(Base):
         bounded(len(jobs), "jobs")
         args: list[bytes | int] = [op.actor.encode(), op.n, self._moved(), 0, len(jobs)]
         specs: list[bytes] = []
-        limit, unique = self._limit, False
+        limit, kind = self._limit, 0
         for spec in jobs:
             if spec.group is not None:
                 raise Unsupported("this store has no groups: leave `group` unset")
             if len(spec.body) > limit:
                 raise PayloadTooLarge(f"job {spec.id}: {limits_error(spec.body, limit)}")
-            unique = pack_spec(spec, specs) or unique
-        args[3] = 1 if unique else 0
+            kind = max(kind, pack_spec(spec, specs))
+        args[3] = kind
         await self._announce((queue,))
         reply = await self._call("enqueue", queue, [*args, *specs])
         return enqueued(queue, op, [spec.id for spec in jobs], reply)

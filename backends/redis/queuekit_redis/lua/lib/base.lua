@@ -5,6 +5,9 @@ local WAITING, DELAYED, BLOCKED, ACTIVE, PARKED, COMPLETED, FAILED, CANCELLED = 
 local READY, HELD, SUSPECT = 1, 2, 3
 local BAND, MID = 8796093022208, 4398046511104 -- 2^43 and 2^42: score = priority * BAND + MID + place
 
+-- A number as a script passes it on: Redis writes one with 17 digits each time it is given one, this writes it once.
+local function text(number) return string.format('%.0f', number) end
+
 -- Milliseconds of the server; `shift` moves them for tests and is 0 otherwise.
 local function clock(shift)
   local t = call('TIME')
@@ -19,15 +22,4 @@ local function many(command, key, list)
   end
 end
 
--- 'text' of '=text', false of '': how an argument says None.
-local function given(argument)
-  return argument ~= '' and sub(argument, 2)
-end
-
--- When something is due: '@ms' is absolute, '+ms' counts from now, '' is nothing.
-local function moment(argument, now)
-  local kind = sub(argument, 1, 1)
-  if kind == '@' then return tonumber(sub(argument, 2)) end
-  if kind == '+' then return now + tonumber(sub(argument, 2)) end
-  return nil
-end
+local function has(bits, bit) return bits % (bit + bit) >= bit end

@@ -1,5 +1,4 @@
--- ended: how a job ends, what is kept of it, and how it is removed; uses job and unique
-local OWN = 35184372088832 -- 2^45: jobs with a retention of their own stand in a second band of their state's zset
+-- ended: how a job ends and what is kept of it; uses base, drop, job, unique
 local ended_key = {[COMPLETED] = k_completed, [FAILED] = k_failed, [CANCELLED] = k_cancelled}
 local total_of = {[COMPLETED] = 'completed', [FAILED] = 'failed', [CANCELLED] = 'cancelled'}
 
@@ -18,29 +17,6 @@ local function queue_keep(state)
   return call('HGET', k_vars, 'keep_failed') or KEEP_FAILED
 end
 
--- Everything of these jobs but their members in the lines.
-local function drop(ids)
-  if #ids == 0 then return end
-  local notes, options = {}, {}
-  for i = 1, #ids, 4000 do
-    local runs = call('HMGET', k_run, unpack(ids, i, math.min(i + 3999, #ids)))
-    for k = 1, #runs do
-      local id, bits = ids[i + k - 1], runs[k] and byte(runs[k], 3) or 16
-      if bits % 16 > 0 then
-        if has(bits, 1) then notes[#notes + 1] = 'r' .. id end
-        if has(bits, 2) then notes[#notes + 1] = 'p' .. id end
-        if has(bits, 4) then notes[#notes + 1] = 'e' .. id end
-        if has(bits, 8) then notes[#notes + 1] = 'l' .. id end
-      end
-      if has(bits, 16) then options[#options + 1] = id end
-    end
-  end
-  many('HDEL', k_run, ids)
-  many('HDEL', k_jobs, ids)
-  many('HDEL', k_notes, notes)
-  many('HDEL', k_opts, options)
-end
-
 -- The lexicographic member that orders ended jobs of one class.
 local function class(state, label) return state .. '|' .. label .. '|' end
 
@@ -50,21 +26,14 @@ local function member(id, j) return class(j.state, j.keep) .. string.format('%01
 local function trim(state, label, own)
   local count = limits_of(label)
   if not count then return 0 end
-  local key, ids = ended_key[state], {}
-  if not own then
-    local over = call('ZCOUNT', key, '-inf', '(' .. OWN) - count
-    if over <= 0 then return 0 end
-    local popped = call('ZPOPMIN', key, math.min(over, 2000))
-    for i = 1, #popped, 2 do ids[#ids + 1] = popped[i] end
-  else
-    local prefix = class(state, label)
-    local over = call('ZLEXCOUNT', k_kept, '[' .. prefix, '(' .. prefix .. '~') - count
-    if over <= 0 then return 0 end
-    local members = call('ZRANGEBYLEX', k_kept, '[' .. prefix, '(' .. prefix .. '~', 'LIMIT', 0, math.min(over, 2000))
-    for i = 1, #members do ids[i] = sub(members[i], #prefix + 17) end
-    many('ZREM', k_kept, members)
-    many('ZREM', key, ids)
-  end
+  if not own then return trim_oldest(ended_key[state], count) end
+  local prefix, ids = class(state, label), {}
+  local over = call('ZLEXCOUNT', k_kept, '[' .. prefix, '(' .. prefix .. '~') - count
+  if over <= 0 then return 0 end
+  local members = call('ZRANGEBYLEX', k_kept, '[' .. prefix, '(' .. prefix .. '~', 'LIMIT', 0, math.min(over, 2000))
+  for i = 1, #members do ids[i] = sub(members[i], #prefix + 17) end
+  many('ZREM', k_kept, members)
+  many('ZREM', ended_key[state], ids)
   drop(ids)
   return #ids
 end
@@ -100,7 +69,7 @@ local function finish(id, j, state, now, keep)
   if own == '' then
     call('ZADD', ended_key[state], now, id)
   else
-    call('ZADD', ended_key[state], now + OWN, id)
+    call('ZADD', ended_key[state], now + tonumber(OWN), id)
     call('ZADD', k_kept, 0, member(id, j))
   end
   trim(state, label, own ~= '')

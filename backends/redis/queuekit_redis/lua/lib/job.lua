@@ -1,9 +1,6 @@
 -- job: the changing half of a job (hash run) as a table, and back; the layout is also in records.py
 -- bits: 1 result, 2 progress, 4 errors, 8 logs, 16 opts, 32 cancel asked. A time of 0 is none.
-local HEAD = '<BBBI4I8I8I8dI4I4I4I4'
-local WHOLE = HEAD .. 'Bc0Hc0I4c0I4c0Bc0'
-
-local function has(bits, bit) return bits % (bit + bit) >= bit end
+local WHOLE = '<BBBI4I8I8I8dI4I4I4I4Bc0Hc0I4c0I4c0Bc0'
 
 local function with(bits, bit) return has(bits, bit) and bits or bits + bit end
 

@@ -12,10 +12,3 @@ end
 local function remember(actor, n, now, answer)
   call('HSET', k_ops, actor, pack('<I8I8', n, now) .. answer)
 end
-
--- The names in 'a,b,c'.
-local function names_of(text)
-  local names = {}
-  for name in string.gmatch(text, '[^,]+') do names[#names + 1] = name end
-  return names
-end

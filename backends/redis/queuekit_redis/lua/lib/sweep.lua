@@ -98,7 +98,7 @@ local function older(state, moment, limit, looks)
       end
     end
   else
-    for _, base in ipairs(state >= COMPLETED and {0, OWN} or {0}) do
+    for _, base in ipairs(state >= COMPLETED and {0, tonumber(OWN)} or {0}) do
       local low = base == 0 and '-inf' or base
       local aged = call('ZRANGEBYSCORE', line_key[state], low, base + moment, 'WITHSCORES', 'LIMIT', 0, limit + 1)
       for i = 1, #aged, 2 do add(aged[i], aged[i + 1] - base) end
