@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from queuekit.domain.backoff import Backoff
 from queuekit.domain.duration import Duration
@@ -72,7 +72,11 @@ class WorkerOptions(TypedDict, total=False):
     exclude: Sequence[str]
     type: str
     concurrency: int
+    processes: int
     grace: Duration
+    wait_store: Duration
+    app: str
+    prepare: Callable[[Any], None]
     burst: bool
     max_jobs: int
     max_rss: str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KNOWN = (
     "queues", "exclude", "type", "concurrency", "processes", "grace", "burst", "max_jobs", "max_rss", "wait_store",
-    "app",
+    "app", "prepare", "health_port",
 )  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE)
 
@@ -54,7 +54,6 @@ class Plan:
     max_jobs: int | None = None
     max_rss: int | None = None
     wait_store: int = 30_000
-    app: str | None = None
 
     @property
     def size(self) -> int:
@@ -80,6 +79,8 @@ def plan(kit: QueueKit, options: Mapping[str, Any]) -> Plan:
     unknown = [name for name in options if name not in KNOWN]
     if unknown:
         raise InvalidOption(f"a worker has no option {', '.join(map(repr, unknown))}; known: {', '.join(KNOWN)}")
+    if options.get("health_port") is not None:
+        raise Unsupported("health_port comes with queuekit 0.2; until then probe with `queuekit health`")
     settings = kit.settings
     given = {name: value for name, value in options.items() if value is not None}
     weights, strict = _queues(kit, given.get("queues"))
@@ -102,7 +103,6 @@ def plan(kit: QueueKit, options: Mapping[str, Any]) -> Plan:
         max_jobs=_whole("max_jobs", given.get("max_jobs")),
         max_rss=_size(given.get("max_rss")),
         wait_store=parse_duration(given.get("wait_store", 30)),
-        app=given.get("app"),
     )
 
 
@@ -141,10 +141,11 @@ def _profile(kit: QueueKit, queue: str, said: object) -> Profile | None:
     """A queue's profile: given itself, or by the name of one that is built in or stands in the file."""
     if said is None or isinstance(said, Profile):
         return said
-    tables = kit.settings.file_tables.get("profiles", {})
-    for name, table in tables.items() if isinstance(tables, Mapping) else ():
+    tables: Mapping[str, Any] = kit.settings.file_tables.get("profiles", {})
+    for name, table in tables.items():
         if name.lower() == str(said).lower():
-            return Profile(name=name, **{"concurrency": 1, "lease": kit.settings.lease / 1000, **table})
+            fields: dict[str, Any] = {"concurrency": 1, "lease": kit.settings.lease / 1000, **table}
+            return Profile(name=name, **fields)
     known = PROFILES.get(str(said).lower())
     if known is None:
         raise InvalidOption(f"queue {queue!r} has profile {said!r}; known: {', '.join([*PROFILES, *tables])}")

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from queuekit import clock
+from queuekit.domain.duration import parse_duration
 from queuekit.errors import ConfigError, InvalidOption, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def supervise(kit: QueueKit, options: Mapping[str, Any], processes: int) -> int:
     app = options.get("app") or where(kit)
     grace = options.get("grace")
     said = {name: value for name, value in options.items() if name not in ("processes", "app")}
-    from queuekit.domain.duration import parse_duration
-
     seconds = (kit.settings.grace if grace is None else parse_duration(grace)) / 1000
     return Supervisor(app, said, processes, grace=seconds).run()
 
@@ -181,9 +180,15 @@ def child_main(app: str, options: Mapping[str, Any]) -> None:
     from queuekit.runtime.process import run_here
     from queuekit.runtime.worker import Worker
 
-    _log_to_stderr()
+    said = {**options, "processes": 1}  # whatever the environment says: this is one of them
+    prepare = said.pop("prepare", None)
     try:
-        worker = Worker(load(app), **options)
+        kit = load(app)
+        if prepare is not None:
+            prepare(kit.settings)
+        else:
+            _log_to_stderr()
+        worker = Worker(kit, **said)
         _follow_parent()
         code = run_here(worker, interruptible=False)
     except StoreUnavailable as error:
@@ -201,7 +206,7 @@ def load(app: str) -> QueueKit:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
         for name in (attribute or "kit").split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
