@@ -1,0 +1,19 @@
+"""One worker process of the demo. It is told its queue through standard input and ends when the demo does."""
+
+from __future__ import annotations
+
+import sys
+
+from queuekit.cli import crew
+from queuekit.cli.demo import tasks
+
+
+def main() -> int:
+    """Run jobs until told to stop; the exit code."""
+    said = crew.told()
+    tasks.pause = float(str(said["pause"])) / 1000
+    return tasks.kit.worker(queues=[str(said["queue"])], concurrency=int(str(said["concurrency"]))).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

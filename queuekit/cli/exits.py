@@ -1,0 +1,36 @@
+"""Exit codes, and which error means which. Printing belongs to `screen`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from queuekit import errors
+
+DONE: Final = 0
+NO: Final = 1  # asked and answered: unhealthy, not found, refused
+USAGE: Final = 2
+UNAVAILABLE: Final = 69  # EX_UNAVAILABLE: the store cannot be reached
+GAVE_BACK: Final = 75  # EX_TEMPFAIL: a worker gave jobs back at its deadline
+CONFIG: Final = 78  # EX_CONFIG: an evicting Redis, a schema of another time
+INTERRUPTED: Final = 130
+
+_USAGE = (
+    errors.UnknownProvider,
+    errors.MissingExtra,
+    errors.InvalidName,
+    errors.InvalidOption,
+    errors.DuplicateTask,
+    errors.Unsupported,
+    errors.PayloadError,
+)
+
+
+def code_of(error: errors.QueueKitError) -> int:
+    """The exit code that tells a script what happened."""
+    if isinstance(error, errors.StoreUnavailable):
+        return UNAVAILABLE
+    if isinstance(error, _USAGE):
+        return USAGE
+    if isinstance(error, (errors.ConfigError, errors.SchemaMismatch)):
+        return CONFIG
+    return NO

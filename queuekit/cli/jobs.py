@@ -1,0 +1,277 @@
+"""`queuekit jobs`: look at jobs, and do to them what a person may do. What a verb means is decided by the store."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from queuekit import Job
+from queuekit.cli import choice, exits, screen
+from queuekit.cli.choice import Choice
+from queuekit.cli.session import Json, Session, of, reading
+from queuekit.domain import names
+from queuekit.domain.query import Verb
+from queuekit.domain.state import State
+from queuekit.errors import Conflict, InvalidOption
+
+app = typer.Typer(no_args_is_help=True, help="list | show | why | cancel | retry | promote | reschedule | delete")
+
+Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB...", help="queue/id, or an id.", show_default=False)]
+Ref = Annotated[str, typer.Argument(metavar="JOB", help="queue/id, or an id.", show_default=False)]
+InQueue = Annotated[str | None, typer.Option("--queue", "-Q", help="Only this queue.")]
+InState = Annotated[
+    str | None, typer.Option("--state", "-s", help="waiting, delayed, active, parked, completed, failed …")
+]
+OfTask = Annotated[str | None, typer.Option("--task", "-t", help="Only this task.")]
+ByError = Annotated[str | None, typer.Option("--error", help="Only where the last error contains this text.")]
+Since = Annotated[str | None, typer.Option(metavar="DURATION", help="Only what ended (or came) in this time: 1h, 2d.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
+Rate = Annotated[str | None, typer.Option(metavar="100/s", help="Spread the work.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count only.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Needed for more than one job when there is no terminal.")]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    queue: InQueue = None,
+    state: InState = None,
+    task: OfTask = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only where payload or error contains this text.")] = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, help="Jobs a page.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Of the page before.")] = None,
+    json: Json = False,
+) -> None:
+    """List jobs, a page at a time."""
+    session = reading(context, json)
+    said = {"queue": queue, "task": task, "tag": tag, "text": text, "since": since, "cursor": cursor}
+    where = {name: value for name, value in said.items() if value is not None}
+    if state is not None:
+        where["state"] = state_of(state)
+    page = session.kit.find(limit=limit, **where)  # type: ignore[misc]  # the names above are those of JobFilter
+    if session.json:
+        screen.show_json({"jobs": [job.to_dict() for job in page.jobs], "total": page.total, "cursor": page.cursor})
+        return
+    screen.table(
+        ("job", "task", "state", "attempt", "created", "error"),
+        (
+            (f"{j.queue}/{j.id}", j.task, j.state, f"{j.attempt}/{j.attempts}", screen.when(j.created_at), _last(j))
+            for j in page.jobs
+        ),
+        right=("attempt",),
+    )
+    if page.cursor:
+        screen.tell(f"{len(page.jobs)} of {page.total}; more with --cursor {page.cursor}")
+
+
+@app.command()
+def show(context: typer.Context, job: Ref, json: Json = False) -> None:
+    """Show all of one job."""
+    session = reading(context, json)
+    found = session.kit.get(job)
+    if found is None:
+        raise _missing(session, job)
+    if session.json:
+        screen.show_json(found.to_dict())
+        return
+    screen.fields(
+        {
+            "job": f"{found.queue}/{found.id}",
+            "task": found.task,
+            "state": found.state,
+            "attempt": f"{found.attempt} of {found.attempts}" + (f", crashes {found.crashes}" if found.crashes else ""),
+            "priority": found.priority,
+            "created": screen.when(found.created_at),
+            "due": screen.when(found.run_at),
+            "started": screen.when(found.started_at),
+            "finished": screen.when(found.finished_at),
+            "worker": found.worker,
+            "tags": ", ".join(found.tags) or None,
+            "progress": None if found.progress is None else _compact(found.progress),
+            "payload": _compact(found.payload),
+            "result": None if found.result is None else _compact(found.result),
+        }
+    )
+    for error in found.errors:
+        what = f"{screen.clean(error.type)}: {screen.clean_lines(error.message)}"
+        screen.say(f"\nattempt {error.attempt}, {screen.when(error.at)}: {what}")
+        if error.traceback:
+            screen.say(screen.clean_lines(error.traceback.rstrip()))
+
+
+@app.command()
+def why(context: typer.Context, job: Ref, json: Json = False) -> None:
+    """Say why a job does not run yet."""
+    session = reading(context, json)
+    queue, name = _resolve(session, job)
+    store = session.store()
+    position = session.ask(store.position(queue, name))
+    if position is None:
+        raise _missing(session, job)
+    reasons = list(position.reasons)
+    takers = [w for w in session.ask(store.workers()) if queue in w.queues]
+    if position.state in (State.WAITING, State.DELAYED) and not takers:
+        reasons.append(f"no live worker takes the queue {queue}")
+    answer = {
+        "job": f"{queue}/{name}",
+        "state": position.state,
+        "ahead": position.ahead,
+        "reasons": reasons,
+        "workers": len(takers),
+    }
+    if session.json:
+        screen.show_json(answer)
+        return
+    if position.state is State.WAITING and not reasons:
+        reasons.append(f"{position.ahead or 0} jobs go before it" if position.ahead else "it is next")
+    screen.fields({**answer, "reasons": "\n".join(reasons) or f"it is {position.state}"})
+
+
+@app.command()
+def retry(
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "failed", task: OfTask = None,
+    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
+    yes: Yes = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Run ended or parked jobs again, with fresh attempts."""
+    chosen = Choice(
+        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
+    )
+    _act(reading(context, json), Verb.RETRY, chosen, rate=rate, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def cancel(
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "waiting", task: OfTask = None,
+    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
+    yes: Yes = False, reason: Annotated[str, typer.Option(help="Kept with the job.")] = "cancelled by hand",
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Cancel jobs; a running one is asked to stop."""
+    chosen = Choice(
+        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
+    )
+    _act(reading(context, json), Verb.CANCEL, chosen, rate=rate, dry_run=dry_run, yes=yes, reason=reason)
+
+
+@app.command()
+def promote(
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "delayed", task: OfTask = None,
+    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
+    yes: Yes = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Make delayed jobs due now."""
+    chosen = Choice(
+        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
+    )
+    _act(reading(context, json), Verb.PROMOTE, chosen, rate=rate, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def delete(
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = None, task: OfTask = None,
+    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
+    yes: Yes = False, json: Json = False,
+) -> None:  # fmt: skip
+    """Remove jobs that do not run, with all that is known of them."""
+    if not jobs and state is None:
+        raise InvalidOption("jobs of which state? Deleting is for ever: say -s failed, for example")
+    picked = state_of(state) if state else State.FAILED
+    chosen = Choice(jobs=jobs or (), queue=queue, state=picked, task=task, error=error, since=since, limit=limit)
+    _act(reading(context, json), Verb.DELETE, chosen, rate=rate, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def reschedule(
+    context: typer.Context,
+    job: Ref,
+    delay: Annotated[str | None, typer.Option(metavar="DURATION", help="So long from now.")] = None,
+    run_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="ISO 8601 with its zone: 2030-01-31T09:00:00+01:00.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="0 to 1000, or critical, high, normal, low.")] = None,
+) -> None:
+    """Give a waiting or delayed job another time or priority."""
+    session = of(context)
+    if (delay is None) == (run_at is None) and not (delay is None and priority is not None):
+        raise InvalidOption("say --delay or --run-at, or only --priority")
+    queue, name = _resolve(session, job)
+    rank: int | str | None = int(priority) if priority is not None and priority.isdecimal() else priority
+    done = session.kit.job(name, queue=queue).reschedule(
+        run_at=moment_of(run_at) if run_at else None, delay=delay, priority=rank
+    )
+    if not done:
+        now = session.kit.get(name, queue=queue)
+        screen.tell(f"{job}: not possible, it is {now.state if now else 'gone'}")
+        raise typer.Exit(exits.NO)
+    screen.say(f"rescheduled {queue}/{name}")
+
+
+def state_of(text: str) -> State:
+    """A state by its name. Raises InvalidOption with the names there are."""
+    try:
+        return State(text.strip().lower())
+    except ValueError:
+        raise InvalidOption(f"{text!r} is no state: use {', '.join(State)}") from None
+
+
+def moment_of(text: str) -> datetime:
+    """An ISO 8601 moment with its zone. Raises InvalidOption: a naive one names no moment."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidOption(f"{text!r} is no moment: use ISO 8601, for example 2030-01-31T09:00:00+01:00") from None
+    if moment.tzinfo is None:
+        raise InvalidOption(f"{text!r} has no time zone: add one, for example {text}Z or {text}+01:00")
+    return moment
+
+
+def _act(
+    session: Session, verb: Verb, chosen: Choice, *, rate: str | None, dry_run: bool, yes: bool, reason: str = ""
+) -> None:
+    records = chosen.records(session)
+    missing = len(chosen.jobs) - len(records) if chosen.jobs and chosen.limit is None else 0
+    if dry_run:
+        if session.json:
+            screen.show_json({"would": verb.value, "jobs": len(records)})
+        else:
+            screen.say(f"would {verb.value} {len(records)} jobs")
+        raise typer.Exit(exits.NO if missing else exits.DONE)
+    choice.agreed(session, verb, len(records), yes=yes)
+    code = choice.act(session, verb, records, rate=rate, reason=reason)
+    raise typer.Exit(exits.NO if missing else code)
+
+
+def _resolve(session: Session, text: str) -> tuple[str, str]:
+    queue, name = names.reference(text)
+    if queue is not None:
+        return queue, name
+    found = session.ask(session.store().locate(name))
+    if len(found) > 1:
+        raise Conflict(f"{name} is a job of {', '.join(r.queue for r in found)}: name it as queue/id")
+    if not found:
+        raise _missing(session, text)
+    return found[0].queue, id
+
+
+def _missing(session: Session, job: str) -> typer.Exit:
+    screen.tell(f"{screen.clean(job)}: no such job, or it is no longer kept")
+    if session.json:
+        screen.show_json(None)
+    return typer.Exit(exits.NO)
+
+
+def _last(job: Job) -> str | None:
+    return f"{job.errors[-1].type}: {job.errors[-1].message}" if job.errors else None
+
+
+def _compact(value: object) -> str:
+    import json
+
+    return json.dumps(
+        value, ensure_ascii=False, indent=2 if isinstance(value, (dict, list)) and len(str(value)) > 100 else None
+    )

@@ -1,0 +1,19 @@
+"""The console command. Nothing is imported before `main` runs, so that Ctrl-C is clean from its first line on."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; ends the process with an exit code of `queuekit.cli.exits`."""
+    try:
+        from queuekit.cli import app  # here, because importing takes a tenth of a second in which Ctrl-C may come
+
+        app.run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

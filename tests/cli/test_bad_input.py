@@ -1,0 +1,168 @@
+"""What a person gets wrong: the exit code, one clear message on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_an_unknown_provider_names_the_known_ones(shell: Shell) -> None:
+    ran = shell("ping", env={"QUEUEKIT_URL": "", "QUEUE_PROVIDER": "rabbit"})
+    assert ran.code == 2
+    for name in ("rabbit", "redis", "bull", "mongo", "agenda", "sqlite", "memory"):
+        assert name in ran.err
+
+
+def test_an_unknown_scheme_names_the_known_ones(shell: Shell) -> None:
+    ran = shell("-u", "amqp://localhost", "ping")
+    assert ran.code == 2
+    for name in ("amqp", "redis", "mongodb", "sqlite"):
+        assert name in ran.err
+
+
+@pytest.mark.parametrize("scheme", ["redis", "mongodb"])
+def test_a_server_that_is_down_is_named_without_its_password(shell: Shell, scheme: str) -> None:
+    port = free_port()
+    ran = shell("-u", f"{scheme}://user:canary-7@127.0.0.1:{port}/0", "ping", env={"QUEUEKIT_TIMEOUT": "1s"})
+    assert ran.code == 69
+    assert "canary-7" not in ran.err
+    assert f"127.0.0.1:{port}" in ran.err
+    assert "--url" in ran.err
+    assert "Check" in ran.err
+
+
+def test_a_worker_waits_for_its_store_and_then_gives_up(shell: Shell) -> None:
+    url = f"redis://:canary-7@127.0.0.1:{free_port()}/0"
+    ran = shell("worker", "app:kit", "--wait-store", "1s", env={"QUEUEKIT_URL": url, "QUEUEKIT_TIMEOUT": "500ms"})
+    assert ran.code == 69
+    assert "canary-7" not in ran.err
+    assert "waiting up to 1 s" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("app", "MODULE:ATTR"),
+        ("app.py:kit", "no module"),
+        ("nowhere:kit", "no module 'nowhere'"),
+        ("app:kitt", "no 'kitt'; it has the kit kit"),
+        ("app:other", "dict, not a QueueKit"),
+        ("app:broken_factory", "no database today"),
+        ("broken:kit", "division by zero"),
+        ("needs:kit", "not_installed_at_all"),
+    ],
+)
+def test_a_wrong_app_is_told_by_its_wrong_part(shell: Shell, name: str, said: str) -> None:
+    (shell.folder / "broken.py").write_text("1 / 0\n")
+    (shell.folder / "needs.py").write_text("import not_installed_at_all\n")
+    ran = shell("tasks", name)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_no_app_at_all_is_told(shell: Shell) -> None:
+    ran = shell("worker")
+    assert ran.code == 2
+    assert "-A" in ran.err
+
+
+def test_a_factory_and_a_dotted_app_are_accepted(shell: Shell) -> None:
+    (shell.folder / "pack").mkdir()
+    (shell.folder / "pack/inner.py").write_text("from app import kit\nclass holder:\n    kit = kit\n")
+    for name in ("app:make_kit", "pack.inner:holder.kit"):
+        assert "send" in shell("-A", name, "tasks").out
+
+
+def test_an_unknown_task_is_told_with_the_nearest(shell: Shell) -> None:
+    ran = shell("-A", "app:kit", "enqueue", "mail", "sendd", '{"to": "a"}')
+    assert ran.code == 2
+    assert "sendd" in ran.err
+
+
+def test_a_payload_that_does_not_fit_is_told_field_by_field(shell: Shell) -> None:
+    ran = shell("-A", "app:kit", "enqueue", "mail", "send", '{"cents": "many", "colour": "red"}')
+    assert ran.code == 2
+    for field in ("to", "cents", "colour"):
+        assert field in ran.err
+    assert shell("jobs", "list", "--json").json["jobs"] == []
+
+
+def test_a_payload_that_is_too_large_is_refused(shell: Shell) -> None:
+    (shell.folder / "big.json").write_text('{"to": "' + "x" * 300_000 + '"}')
+    ran = shell("enqueue", "mail", "send", "@big.json")
+    assert ran.code == 2
+    assert "262144" in ran.err
+
+
+@pytest.mark.parametrize("payload", ["{", "", "NaN", '{"to": NaN}', "{'to': 1}"])
+def test_a_payload_that_is_no_json_is_refused(shell: Shell, payload: str) -> None:
+    ran = shell("enqueue", "mail", "send", payload)
+    assert ran.code == 2
+    assert "JSON" in ran.err
+
+
+def test_a_payload_file_that_is_not_there_is_told(shell: Shell) -> None:
+    ran = shell("enqueue", "mail", "send", "@nowhere.json")
+    assert ran.code == 2
+    assert "nowhere.json" in ran.err
+
+
+def test_a_naive_datetime_is_refused(shell: Shell) -> None:
+    ran = shell("enqueue", "mail", "send", '{"to": "a"}', "-o", "run_at=2030-01-01T00:00:00")
+    assert ran.code == 2
+    assert "zone" in ran.err
+
+
+@pytest.mark.parametrize("queue", ["mail box", "a/b", "", "x" * 129, "ü"])
+def test_a_bad_queue_name_is_refused_with_the_grammar(shell: Shell, queue: str) -> None:
+    for command in (("enqueue", queue, "send"), ("queues", "pause", queue)):
+        ran = shell(*command)
+        assert ran.code == 2
+        assert "A-Z" in ran.err
+
+
+def test_a_bad_namespace_is_refused(shell: Shell) -> None:
+    ran = shell("-n", "a:b", "ping")
+    assert ran.code == 2
+    assert "namespace" in ran.err
+
+
+def test_an_unknown_option_names_the_nearest(shell: Shell) -> None:
+    ran = shell("enqueue", "mail", "send", "-o", "dely=5")
+    assert ran.code == 2
+    assert "delay" in ran.err
+
+
+def test_an_unknown_command_is_usage(shell: Shell) -> None:
+    assert shell("dashboard").code == 2
+    assert shell("worker", "--reloadd").code == 2
+
+
+def test_a_file_in_place_of_the_demo_folder_is_refused(shell: Shell) -> None:
+    ran = shell("demo", "app.py")
+    assert ran.code == 2
+    assert "is a file, not a folder" in ran.err
+    assert shell("demo", "nowhere").code == 2
+
+
+def test_an_unknown_metric_names_the_known_ones(shell: Shell) -> None:
+    ran = shell("bench", "-m", "speed")
+    assert ran.code == 2
+    assert "enqueue_one" in ran.err
+
+
+def test_a_file_in_place_of_the_store_is_unavailable(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no database, and long enough to be looked at as one" * 50)
+    ran = shell("-u", f"sqlite:///{tmp_path / 'file'}", "ping")
+    assert ran.code in (69, 78)
+    assert "file" in ran.err
