@@ -49,12 +49,9 @@ class Blocking:
         self.lanes = Lanes()
         self.within = within  # seconds that a call is repeated for while the store is away
 
-    def call(self, ask: Callable[[], Awaitable[R]]) -> R:
-        """The answer of one store call, repeated while the store is away. `ask` must ask the same each time."""
-        try:
-            return direct(ask())  # type: ignore[arg-type]  # store methods are coroutine functions
-        except StoreUnavailable as first:
-            return direct(_again(first, ask, _Sleeper(), self.within))
+    def again(self, first: StoreUnavailable, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer of a call that found the store away, asked again. `ask` must ask the same each time."""
+        return direct(_again(first, ask, _Sleeper(), self.within))
 
     async def ask(self, ask: Callable[[], Awaitable[R]]) -> R:
         """The same for code written once for both kinds: it never suspends, so `direct` steps it."""
@@ -76,12 +73,16 @@ class Loop:
         self.opening: asyncio.Future[None] | None = None
         self.guard: AsyncGenerator[None, None] | None = None
 
+    async def again(self, first: StoreUnavailable, ask: Callable[[], Awaitable[R]]) -> R:
+        """The answer of a call that found the store away, asked again. `ask` must ask the same each time."""
+        return await _again(first, ask, _AsyncSleeper(), self.within)
+
     async def ask(self, ask: Callable[[], Awaitable[R]]) -> R:
         """The answer of one store call, repeated while the store is away. `ask` must ask the same each time."""
         try:
             return await ask()
         except StoreUnavailable as first:
-            return await _again(first, ask, _AsyncSleeper(), self.within)
+            return await self.again(first, ask)
 
 
 class Access:

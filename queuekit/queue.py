@@ -48,15 +48,16 @@ class Queue:
         The payload is a JSON object of named arguments, a model or a dataclass; it is validated where this process
         knows the task. Raises PayloadError, PayloadTooLarge, InvalidName, InvalidOption, QueueFull, StoreUnavailable.
         """
-        return produce.send(self._kit, self._made(task, payload, options))
+        return produce.send(self._kit, *self._made(task, payload, options))
 
     async def aenqueue(self, task: str, payload: object = _NONE, **options: Unpack[JobOptions]) -> JobHandle[JSON]:
         """See `enqueue`."""
-        return await produce.asend(self._kit, self._made(task, payload, options))
+        return await produce.asend(self._kit, *self._made(task, payload, options))
 
     def make(self, task: str, payload: object = _NONE, **options: Unpack[JobOptions]) -> NewJob[JSON]:
         """The same without writing it: for `enqueue_many`."""
-        return self._made(task, payload, options)
+        template, body = self._made(task, payload, options)
+        return template.new(body)
 
     # ------------------------------------------------------------ operating
     def configure(self, **options: Unpack[QueueOptions]) -> None:
@@ -136,13 +137,13 @@ class Queue:
         return f"<Queue {self.name!r} of kit {self._kit.name!r}>"
 
     # ------------------------------------------------------------ once for both
-    def _made(self, task: str, payload: object, given: Mapping[str, Any]) -> NewJob[JSON]:
+    def _made(self, task: str, payload: object, given: Mapping[str, Any]) -> tuple[Template, bytes]:
         definition = self._kit.definition(task)
         body = encode_object(payload) if definition is None else definition.encode_payload(payload)
         if not given:
             template = self._kit.templates.get((self.name, task))
             if template is not None and template.rev == self._kit.revision:
-                return template.new(body)
+                return template, body
         said = options.parse("job", given, f"queue {self.name!r}") if given else {}
         template = Template(
             self._kit,
@@ -155,7 +156,7 @@ class Queue:
         )
         if not given:
             self._kit.templates[self.name, task] = template
-        return template.new(body)
+        return template, body
 
     async def _override(self, at: Entry, edit: Callable[[Limits], Limits]) -> None:
         by = _who()

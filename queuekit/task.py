@@ -60,11 +60,11 @@ class Task(Generic[P, R]):
         Raises PayloadError (one entry an argument), PayloadTooLarge, QueueFull, Conflict, Moved, StoreUnavailable
         (with outcome "unknown" it may have been written: the same id again is safe).
         """
-        return produce.send(self._kit, self._made().new(self.definition.encode(args, kwargs)))
+        return produce.send(self._kit, self._made(), self.definition.encode(args, kwargs))
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """See `enqueue`."""
-        return await produce.asend(self._kit, self._made().new(self.definition.encode(args, kwargs)))
+        return await produce.asend(self._kit, self._made(), self.definition.encode(args, kwargs))
 
     def make(self, *args: P.args, **kwargs: P.kwargs) -> NewJob[R]:
         """The same without writing it: for `enqueue_many`. Raises PayloadError, PayloadTooLarge."""
