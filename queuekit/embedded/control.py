@@ -13,7 +13,7 @@ from queuekit.domain.limits import QueueConf, checked
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, State
 from queuekit.embedded import ends, ops, uniques
-from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, FAILED, JOB, LINES_OF, Job, retention
+from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, FAILED, JOB, LINES_OF, Job, jobs, retention
 from queuekit.embedded.work import Work
 from queuekit.errors import Conflict, InvalidOption, Unsupported
 
@@ -84,10 +84,7 @@ def _housekeeping(work: Work) -> None:
     ops.forget(conn, q, now)
     conn.execute("DELETE FROM uniques WHERE q = ? AND expires <= ?", (q, now))
     conn.execute("DELETE FROM workers WHERE until <= ?", (now,))
-    expired = conn.execute(
-        f"SELECT {JOB} FROM jobs WHERE q = ? AND expires_at <= ? AND line <= 3 ORDER BY expires_at LIMIT 1000", (q, now)
-    ).fetchall()
-    for job in map(Job._make, expired):
+    for job in jobs(conn, "WHERE q = ? AND expires_at <= ? AND line <= 3 ORDER BY expires_at LIMIT 1000", (q, now)):
         ends.end(work, job, CANCELLED, reason="expired")
     ends.trim(work)
     for line in (COMPLETED, FAILED, CANCELLED):
@@ -112,11 +109,8 @@ def _outlived(work: Work, limit: int) -> list[Job]:
 
 
 def _aged(work: Work, which: str, values: Sequence[object], age: int, limit: int) -> list[Job]:
-    rows = work.conn.execute(
-        f"SELECT {JOB} FROM jobs WHERE q = ? AND {which} AND key1 <= ? ORDER BY key1, id LIMIT ?",
-        (work.ledger.q, *values, work.now - age, limit),
-    )
-    return [Job._make(row) for row in rows.fetchall()]
+    tail = f"WHERE q = ? AND {which} AND key1 <= ? ORDER BY key1, id LIMIT ?"
+    return jobs(work.conn, tail, (work.ledger.q, *values, work.now - age, limit))
 
 
 def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
@@ -124,17 +118,16 @@ def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
     conn, ledger = work.conn, work.ledger
     if ledger.counts[ACTIVE] and not force:
         raise Conflict(f"queue {ledger.name} has active jobs: stop its workers first, or force")
-    doomed = conn.execute(f"SELECT {JOB} FROM jobs WHERE q = ? LIMIT ?", (ledger.q, limit)).fetchall()
-    jobs = [Job._make(row) for row in doomed]
-    ends.remove(work, jobs)
+    doomed = jobs(conn, "WHERE q = ? LIMIT ?", (ledger.q, limit))
+    ends.remove(work, doomed)
     work.touched.clear()
-    work.ended += [job.id for job in jobs]
+    work.ended += [job.id for job in doomed]
     work.wake = True
     more = ledger.jobs > 0
     if not more:
         for table in ("labels", "uniques", "ops", "queues"):
             conn.execute(f"DELETE FROM {table} WHERE q = ?", (ledger.q,))
-    return len(jobs), more
+    return len(doomed), more
 
 
 def beat(conn: sqlite3.Connection, ns: str, worker: WorkerBeat, ttl: int, now: int) -> int:

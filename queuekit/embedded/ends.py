@@ -8,7 +8,7 @@ from queuekit.domain.job import Retention
 from queuekit.domain.limits import kept_awaited
 from queuekit.embedded import uniques
 from queuekit.embedded.ledger import CANCELS, DONE, FAILURES
-from queuekit.embedded.rows import CANCELLED, COMPLETED, FAILED, Job, retention
+from queuekit.embedded.rows import CANCELLED, COMPLETED, FAILED, Job, many, retention
 from queuekit.embedded.work import Work
 
 TRIMMED: Final = 1000  # a class and call: a lowered limit takes effect over several calls
@@ -60,7 +60,12 @@ def remove(work: Work, jobs: list[Job]) -> None:
         counts[job.line] -= 1
         if job.keep is not None:
             count(work, job.line, job.keep, -1)
-    work.conn.executemany("DELETE FROM jobs WHERE n = ?", [(job.n,) for job in jobs])
+    delete(work, [job.n for job in jobs])
+
+
+def delete(work: Work, numbers: list[int]) -> None:
+    """Delete rows that were counted off already."""
+    work.conn.execute("DELETE FROM jobs WHERE n IN (SELECT value FROM json_each(?))", (many(numbers),))
 
 
 def trim(work: Work) -> None:

@@ -10,7 +10,7 @@ from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Hold, Home, Op, Outcome, Recovery, Refusal, Renewal
 from queuekit.embedded import ends, ops, rows, uniques
 from queuekit.embedded.ledger import CRASHED, Ledger
-from queuekit.embedded.rows import ACTIVE, CANCELLED, DELAYED, FAILED, JOB, READY, SUSPECT, WHOLE, Job, Whole, many
+from queuekit.embedded.rows import ACTIVE, CANCELLED, DELAYED, FAILED, READY, SUSPECT, Job, Whole, many
 from queuekit.embedded.settle import release, settle
 from queuekit.embedded.work import Work
 from queuekit.errors import InvalidOption
@@ -18,7 +18,12 @@ from queuekit.errors import InvalidOption
 PROMOTED: Final = 500  # a call
 EXPIRED: Final = 500
 _NEXT: Final = "SELECT key1 FROM jobs WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT 1"
-_CANDIDATES: Final = f"SELECT {WHOLE} FROM jobs WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT ?"
+_FIRST: Final = "WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT ?"
+_DUE: Final = "WHERE q = ? AND line = ? AND key1 <= ? ORDER BY key1, key2, id LIMIT ?"
+_PROMOTE: Final = (
+    "UPDATE jobs SET line = ?, key1 = priority, key2 = ? + v.key, place = ? + v.key, since = ?, rev = rev + 1"
+    " FROM json_each(?) AS v WHERE n = v.value"
+)
 _CLAIM: Final = (
     "UPDATE jobs SET line = ?, key1 = ?, key2 = 0, rev = rev + 1, claims = claims + 1, token = ?, worker = ?,"
     " claimed_at = ?, origin = ? WHERE n IN (SELECT value FROM json_each(?))"
@@ -87,10 +92,8 @@ def _tail(conn: sqlite3.Connection, ledger: Ledger, ask: Ask, now: int, *, held:
 
 def _again(work: Work, ids: list[str], token: str) -> list[JobRecord]:
     """The claims of a repeated call that are still held, in their order."""
-    found = work.conn.execute(
-        f"SELECT {WHOLE} FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?)) AND line = ? AND token = ?",
-        (work.ledger.q, many(ids), ACTIVE, token),
-    ).fetchall()
+    tail = "WHERE q = ? AND id IN (SELECT value FROM json_each(?)) AND line = ? AND token = ?"
+    found = rows.wholes(work.conn, tail, (work.ledger.q, many(ids), ACTIVE, token))
     held = {job.id: job for job in rows.records(work.conn, work.ledger.name, found)}
     return [held[name] for name in ids if name in held]
 
@@ -99,22 +102,18 @@ def promote(work: Work) -> None:
     """Delayed jobs whose time has come, in order (run_at, id), to the back of their priority."""
     if not work.ledger.counts[DELAYED]:
         return
-    due = work.conn.execute(
-        f"SELECT {JOB} FROM jobs WHERE q = ? AND line = ? AND key1 <= ? ORDER BY key1, key2, id LIMIT ?",
-        (work.ledger.q, DELAYED, work.now, PROMOTED),
-    ).fetchall()
+    due = rows.jobs(work.conn, _DUE, (work.ledger.q, DELAYED, work.now, PROMOTED))
     moved = []
-    for job in map(Job._make, due):
+    for job in sorted(due, key=lambda job: (job.key1, job.id)):
         if job.expires_at is not None and job.expires_at <= work.now:
             ends.end(work, job, CANCELLED, reason="expired")
         else:
-            place = work.ledger.last()
-            moved.append((READY, job.priority, place, place, work.now, job.n))
-    work.conn.executemany(
-        "UPDATE jobs SET line = ?, key1 = ?, key2 = ?, place = ?, since = ?, rev = rev + 1 WHERE n = ?", moved
-    )
-    work.ledger.counts[DELAYED] -= len(moved)
-    work.ledger.counts[READY] += len(moved)
+            moved.append(job.n)
+    if moved:
+        place = work.ledger.last(len(moved))
+        work.conn.execute(_PROMOTE, (READY, place, place, work.now, many(moved)))
+        work.ledger.counts[DELAYED] -= len(moved)
+        work.ledger.counts[READY] += len(moved)
 
 
 def _claim(work: Work, line: int, want: int, op: Op, ask: Ask) -> list[JobRecord]:
@@ -123,7 +122,7 @@ def _claim(work: Work, line: int, want: int, op: Op, ask: Ask) -> list[JobRecord
     claims: list[JobRecord] = []
     passed = 0
     while want > 0 and passed < EXPIRED and ledger.counts[line]:
-        found = [Whole._make(row) for row in work.conn.execute(_CANDIDATES, (ledger.q, line, want))]
+        found = rows.wholes(work.conn, _FIRST, (ledger.q, line, want))
         live = [row for row in found if row.expires_at is None or row.expires_at > now]
         if len(live) < len(found):
             late = [row.id for row in found if row.expires_at is not None and row.expires_at <= now]
@@ -142,15 +141,15 @@ def _activate(work: Work, found: list[Whole], line: int, op: Op, ask: Ask) -> li
     work.conn.execute(_CLAIM, (ACTIVE, until, token, ask.worker, now, line, many(row.n for row in found)))
     work.ledger.counts[line] -= len(found)
     work.ledger.counts[ACTIVE] += len(found)
-    claims = []
-    for row in found:
+    mine = sorted(found, key=lambda row: (row.priority, row.place, row.id))
+    for row in mine:
         if row.uniq is not None:
             uniques.started(work, row.id, row.uniq)
-        job = rows.record(work.conn, work.ledger.name, row._replace(line=ACTIVE, key1=until, origin=line))
-        job.token, job.worker, job.claimed_at = token, ask.worker, now
-        job.rev, job.claims = job.rev + 1, job.claims + 1
-        claims.append(job)
-    return claims
+    mine = [
+        row._replace(line=ACTIVE, key1=until, origin=line, token=token, worker=ask.worker, claimed_at=now,
+                     rev=row.rev + 1, claims=row.claims + 1) for row in mine
+    ]  # fmt: skip
+    return rows.records(work.conn, work.ledger.name, mine)
 
 
 def renew(work: Work, holds: Sequence[Hold], lease: int, actor: str, upto: int) -> Renewal:
@@ -192,11 +191,9 @@ def recover(work: Work, limit: int, every: int) -> Recovery:
         reply.grace_until = ledger.grace
         return reply
     ledger.grace = None
-    expired = work.conn.execute(
-        f"SELECT {JOB} FROM jobs WHERE q = ? AND line = ? AND key1 <= ? ORDER BY key1, key2, id LIMIT ?",
-        (ledger.q, ACTIVE, now, limit + 1),
-    ).fetchall()
-    for job in map(Job._make, expired[:limit]):
+    expired = rows.jobs(work.conn, _DUE, (ledger.q, ACTIVE, now, limit + 1))
+    expired.sort(key=lambda job: (job.key1, job.id))
+    for job in expired[:limit]:
         _lose(work, job, reply)
     ends.trim(work)
     reply.more = len(expired) > limit

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import orjson
 
 from queuekit.domain.job import BATCH_MAX, JobSpec, Retention, limits_error
 from queuekit.domain.outcome import Enqueued, Op, Receipt
@@ -12,11 +15,14 @@ from queuekit.embedded.rows import DELAYED, INLINE, JOB, READY, Job, many, uniqu
 from queuekit.embedded.work import Work
 from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, Unsupported
 
-_INSERT = (
-    "INSERT INTO jobs (q, id, line, key1, key2, priority, place, task, version, body, options, created_at, run_at,"
-    " since, keep_completed, keep_failed, uniq, expires_at, trace)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_EXISTING: Final = (
+    "SELECT json_group_array(id) FROM (SELECT id FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?)))"
 )
+_INSERT: Final = (
+    "INSERT INTO jobs (q, id, line, key1, key2, priority, place, task, version, body, options, created_at, run_at,"
+    " since, keep_completed, keep_failed, uniq, expires_at, trace) VALUES "
+)
+_CHUNKS: Final = tuple((n, _INSERT + ", ".join([f"({', '.join('?' * 19)})"] * n)) for n in (64, 16, 4, 1))
 
 
 def check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
@@ -39,10 +45,7 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
     if known is not None:
         again = [Receipt(known.get(str(i), spec.id), str(i) not in known) for i, spec in enumerate(jobs)]
         return Enqueued(now=work.now, receipts=again, replayed=True)
-    found = conn.execute(
-        "SELECT id FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?))", (q, many(s.id for s in jobs))
-    )
-    existing = {row[0] for row in found}
+    existing = set(orjson.loads(conn.execute(_EXISTING, (q, many(spec.id for spec in jobs))).fetchone()[0]))
     _room(work, jobs, existing)
     receipts: list[Receipt] = []
     rows: list[tuple[object, ...]] = []
@@ -124,7 +127,11 @@ def _insert(work: Work, rows: list[tuple[object, ...]]) -> None:
     if not rows:
         return
     work.wake = True
-    work.conn.executemany(_INSERT, [row[:-1] for row in rows])
+    at = 0
+    for size, text in _CHUNKS:  # one step of SQLite for many rows, as in `rows.jobs`
+        while len(rows) - at >= size:
+            work.conn.execute(text, [value for row in rows[at : at + size] for value in row[:-1]])
+            at += size
     big = [(row[-1], row[0], row[1]) for row in rows if row[9] is None]
     if big:
         work.conn.executemany("INSERT INTO bodies (n, body) SELECT n, ? FROM jobs WHERE q = ? AND id = ?", big)

@@ -14,19 +14,7 @@ from queuekit.domain.job import JobRecord
 from queuekit.domain.query import SCAN_MAX, Counts, Found, Position, Totals, Where, WorkerBeat
 from queuekit.domain.state import TERMINAL, State
 from queuekit.embedded.ledger import Ledger
-from queuekit.embedded.rows import (
-    DELAYED,
-    HELD,
-    LINES_OF,
-    STATES,
-    SUSPECT,
-    WAITING,
-    WHOLE,
-    Whole,
-    many,
-    record,
-    records,
-)
+from queuekit.embedded.rows import DELAYED, HELD, LINES_OF, STATES, SUSPECT, WAITING, many, records, wholes
 from queuekit.errors import InvalidOption
 
 EXACT: Final = 1000  # waiting jobs up to which the longest-waiting one is looked for one by one
@@ -36,9 +24,7 @@ Light = tuple[int, int, int, str, str]  # n, key1, key2, id, task
 
 def get(conn: sqlite3.Connection, ledger: Ledger, ids: Sequence[str]) -> list[JobRecord | None]:
     """Whole records, in the order asked."""
-    found = conn.execute(
-        f"SELECT {WHOLE} FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?))", (ledger.q, many(ids))
-    ).fetchall()
+    found = wholes(conn, "WHERE q = ? AND id IN (SELECT value FROM json_each(?))", (ledger.q, many(ids)))
     known = {job.id: job for job in records(conn, ledger.name, found)}
     return [known.get(name) for name in ids]
 
@@ -48,8 +34,7 @@ def locate(conn: sqlite3.Connection, ns: str, id: str) -> list[JobRecord]:
     queues = conn.execute("SELECT q, name FROM queues WHERE ns = ? ORDER BY name", (ns,)).fetchall()
     found = []
     for q, name in queues:
-        rows = conn.execute(f"SELECT {WHOLE} FROM jobs WHERE q = ? AND id = ?", (q, id)).fetchall()
-        found += records(conn, name, rows)
+        found += records(conn, name, wholes(conn, "WHERE q = ? AND id = ?", (q, id)))
     return found
 
 
@@ -103,9 +88,9 @@ def _down(conn: sqlite3.Connection, q: int, line: int, after: Key | None) -> Ite
 
 
 def _whole(conn: sqlite3.Connection, queue: str, picked: Sequence[int]) -> list[JobRecord]:
-    found = conn.execute(f"SELECT {WHOLE} FROM jobs WHERE n IN (SELECT value FROM json_each(?))", (many(picked),))
-    known = {row[0]: row for row in found.fetchall()}
-    return [record(conn, queue, Whole._make(known[n])) for n in picked]
+    found = wholes(conn, "WHERE n IN (SELECT value FROM json_each(?))", (many(picked),))
+    known = {row.n: row for row in found}
+    return records(conn, queue, [known[n] for n in picked])
 
 
 def _opened(cursor: str | None, state: State) -> tuple[int, Key | None]:

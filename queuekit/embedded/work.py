@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Final
 
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT
 from queuekit.embedded.ledger import Ledger, save
 from queuekit.embedded.rows import DELAYED, ERROR, LOG, Job
 
+_FORGET: Final = (
+    "DELETE FROM notes WHERE n = ?1 AND kind = ?2 AND seq <= (SELECT seq FROM notes"
+    " WHERE n = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)"
+)
 _shapes: dict[tuple[str, ...], str] = {}
 
 
@@ -44,24 +49,21 @@ class Work:
 
     def note(self, job: Job, progress: bytes | None, logs: tuple[bytes, ...], error: bytes | None = None) -> None:
         """Keep what a handler reported, the last of each kind."""
-        if progress is not None:
-            self.conn.execute("UPDATE jobs SET progress = ? WHERE n = ?", (progress, job.n))
-        if not logs and error is None:
-            return
         lines = [(LOG, data) for data in logs[-LOGS_KEPT:]]
         if error is not None:
             lines.append((ERROR, error))
-        seq = self.conn.execute(
-            "UPDATE jobs SET noted = noted + ? WHERE n = ? RETURNING noted", (len(lines), job.n)
-        ).fetchall()[0][0] - len(lines)
+        if not lines and progress is None:
+            return
+        noted = self.conn.execute(
+            "UPDATE jobs SET noted = noted + ?, progress = ifnull(?, progress) WHERE n = ? RETURNING noted",
+            (len(lines), progress, job.n),
+        ).fetchall()[0][0]
+        seq = noted - len(lines)
         rows = [(job.n, kind, seq + i, data) for i, (kind, data) in enumerate(lines)]
         self.conn.executemany("INSERT INTO notes VALUES (?, ?, ?, ?)", rows)
         for kind, kept in ((LOG, LOGS_KEPT), (ERROR, ERRORS_KEPT)):
-            self.conn.execute(
-                "DELETE FROM notes WHERE n = ?1 AND kind = ?2 AND seq <= (SELECT seq FROM notes"
-                " WHERE n = ?1 AND kind = ?2 ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
-                (job.n, kind, kept),
-            )
+            if noted > kept:
+                self.conn.execute(_FORGET, (job.n, kind, kept))
 
     def finish(self) -> None:
         """Write the ledger; the last thing before the commit."""
