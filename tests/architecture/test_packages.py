@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import queuekit
 from tests.architecture import PACKAGES, ROOT
 
 
@@ -42,7 +43,9 @@ def _dependencies() -> set[str]:
 
 
 def test_the_three_distributions_carry_one_version() -> None:
-    assert len({_project(distribution)["project"]["version"] for distribution in PACKAGES}) == 1
+    backends = {_project(distribution)["project"]["version"] for distribution in PACKAGES if distribution != "queuekit"}
+    assert backends == {queuekit.__version__}
+    assert _project("queuekit")["tool"]["hatch"]["version"] == {"path": "queuekit/__init__.py"}
 
 
 @pytest.mark.parametrize("distribution", PACKAGES)
