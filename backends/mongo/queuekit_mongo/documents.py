@@ -1,0 +1,165 @@
+"""Jobs, configurations and workers as documents and back. Pure; no query and no driver call belongs here.
+
+Bytes of users are BSON binary: nothing a user wrote can be an operator, a field path or a field name. What is at its
+default is left out. Some fields exist for an index only: `line` while a job waits; `at`, the time its state is
+sorted by (due, lease end, end); `unique` while it holds its key; `expiry` while it may still expire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from bson import Binary
+from bson.datetime_ms import DatetimeMS
+
+from queuekit.domain.job import JobRecord, JobSpec, Retention, UniqueKey
+from queuekit.domain.limits import Limits, QueueConf
+from queuekit.domain.outcome import Home
+from queuekit.domain.query import Totals, WorkerBeat
+from queuekit.domain.state import TERMINAL, Line, State
+from queuekit_mongo.collections import PART, after_slash
+
+Document: TypeAlias = dict[str, Any]
+
+GONE: Final = "gone"  # a stub: the job was removed, its id still answers repeats; no state of the domain
+OWN: Final = "/own"  # behind the state of an ended job whose retention is not the queue's: counted by itself
+STUB_KEPT: Final = 120_000  # ms a stub answers repeats; producers stop repeating after 60 s (seam.md 2)
+# Numbers, because the index sorts by them: suspects before ready before held.
+LINES: Final = {Line.SUSPECT: 0, Line.READY: 1, Line.HELD: 2}
+SUSPECT: Final = LINES[Line.SUSPECT]
+READY: Final = LINES[Line.READY]
+_LINES: Final = (Line.SUSPECT, Line.READY, Line.HELD)
+_STATES: Final = {str(s): s for s in State} | {s + OWN: s for s in TERMINAL}
+_ENDED: Final = frozenset({*TERMINAL, State.PARKED})
+# What stays of a removed job: who it was, which calls made, settled and changed it, and a key held for a time.
+STUB_FIELDS: Final = frozenset({"_id", "part", "queue", "op", "settled", "did", "created_at", "unique", "unique_until"})
+JOB_FIELDS: Final = (
+    "task", "version", "body", "priority", "options", "state", "line", "place", "run_at", "rev", "epoch", "claims",
+    "failures", "snoozes", "crashes", "token", "worker", "claimed_at", "at", "was", "cancel", "progress", "logs",
+    "errors", "result", "reason", "keep", "keep_completed", "keep_failed", "awaited", "care", "uniq", "group",
+    "expires_at", "expiry", "trace",
+)  # fmt: skip
+
+
+def new(spec: JobSpec, *, id: str, queue: str, epoch: int, now: int, place: int, op: str) -> Document:
+    """The document of a job that a producer asked for. `id` and `queue` are keys."""
+    due = spec.run_at if spec.run_at is not None else None if spec.delay is None else now + spec.delay
+    doc: Document = {
+        "_id": id, "queue": queue, "part": PART, "task": spec.task, "body": Binary(spec.body),
+        "priority": spec.priority, "place": place, "created_at": now, "rev": 1, "epoch": epoch, "op": op,
+    }  # fmt: skip
+    if due is not None:
+        doc["run_at"] = due
+    if due is not None and due > now:
+        doc["state"], doc["at"] = "delayed", due
+    else:
+        doc["state"], doc["line"] = "waiting", READY
+    if spec.version != 1:
+        doc["version"] = spec.version
+    if spec.options:
+        doc["options"] = Binary(spec.options)
+    if spec.trace is not None:
+        doc["trace"] = spec.trace
+    if spec.keep_completed is not None:
+        doc["keep_completed"], doc["care"] = spec.keep_completed.label, True
+    if spec.keep_failed is not None:
+        doc["keep_failed"] = spec.keep_failed.label
+    if spec.unique is not None:
+        doc |= _unique(spec.unique, now)
+    expires = spec.expires_at if spec.expires_in is None else now + spec.expires_in
+    if expires is not None:
+        doc["expires_at"] = doc["expiry"] = expires
+    return doc
+
+
+def _unique(key: UniqueKey, now: int) -> Document:
+    said: Document = {"key": key.key, "until": key.until, "on_conflict": key.on_conflict}
+    if key.ttl is not None:
+        said["ttl"] = key.ttl
+    if key.max_wait is not None:
+        said["max_wait"] = key.max_wait
+    held: Document = {"uniq": said, "unique": key.key, "care": True}
+    if key.until == "time":
+        held["unique_until"] = now + (key.ttl or 0)
+    return held
+
+
+def record(doc: Mapping[str, Any]) -> JobRecord:
+    """The job a document holds."""
+    get = doc.get
+    state = _STATES[doc["state"]]
+    at, run_at, claimed_at, expires_at = (_int(get(name)) for name in ("at", "run_at", "claimed_at", "expires_at"))
+    completed, failed, uniq = get("keep_completed"), get("keep_failed"), get("uniq")
+    line = get("was", READY) if state is State.ACTIVE else get("line")
+    return JobRecord(
+        queue=after_slash(doc["queue"]), id=after_slash(doc["_id"]), task=doc["task"], body=doc["body"],
+        version=get("version", 1), priority=doc["priority"], options=get("options", b""), state=state,
+        line=None if line is None else _LINES[line], place=int(doc["place"]), created_at=int(doc["created_at"]),
+        run_at=run_at, rev=doc["rev"], epoch=doc["epoch"], claims=get("claims", 0), failures=get("failures", 0),
+        snoozes=get("snoozes", 0), crashes=get("crashes", 0), token=get("token"), worker=get("worker"),
+        claimed_at=claimed_at, lease_until=at if state is State.ACTIVE else None, cancel=get("cancel"),
+        progress=get("progress"), logs=tuple(get("logs", ())), errors=tuple(get("errors", ())), result=get("result"),
+        reason=get("reason"), ended_at=at if state in _ENDED else None, keep=get("keep"),
+        keep_completed=None if completed is None else Retention.parse(completed),
+        keep_failed=None if failed is None else Retention.parse(failed),
+        unique=None if uniq is None else UniqueKey(**uniq), group=get("group"), expires_at=expires_at,
+        trace=get("trace"),
+    )  # fmt: skip
+
+
+def _int(value: int | None) -> int | None:
+    """BSON's 64-bit integers come as a subclass of int, which JSON writers refuse."""
+    return None if value is None else int(value)
+
+
+def state_of(doc: Mapping[str, Any]) -> State | None:
+    """The state of a document's job; None for a stub."""
+    return _STATES.get(doc["state"])
+
+
+def ended(state: State) -> bool:
+    """Whether jobs of this state are sorted by their end."""
+    return state in TERMINAL
+
+
+def when(ms: int) -> DatetimeMS:
+    """A moment as the date that a TTL index reads."""
+    return DatetimeMS(int(ms))
+
+
+def binary(data: bytes) -> Binary:
+    return Binary(data)
+
+
+def conf(doc: Mapping[str, Any]) -> QueueConf:
+    """The configuration a queue's document holds."""
+    return QueueConf(
+        rev=doc.get("rev", 0), home=Home(doc.get("home", "here")), to=doc.get("to"), epoch=doc.get("epoch", 0),
+        declared=Limits.from_json(doc.get("declared", "")), override=Limits.from_json(doc.get("override", "")),
+    )  # fmt: skip
+
+
+def totals(doc: Mapping[str, Any] | None) -> Totals:
+    """What was counted; names of a newer queuekit are ignored."""
+    counted: Mapping[str, int] = {} if doc is None else doc
+    return Totals(**{name: int(counted.get(name, 0)) for name in Totals.__slots__})
+
+
+def beat(worker: WorkerBeat, namespace: str) -> Document:
+    """The fields of a worker's document that it tells itself; `info` is bytes, so that nothing of it is evaluated."""
+    return {
+        "namespace": namespace, "host": worker.host, "pid": worker.pid, "queues": list(worker.queues),
+        "concurrency": worker.concurrency, "started_at": worker.started_at, "running": worker.running,
+        "done": worker.done, "version": worker.version, "rss": worker.rss, "lag": worker.lag,
+        "info": Binary(worker.info.encode("utf-8", "surrogatepass")),
+    }  # fmt: skip
+
+
+def worker(doc: Mapping[str, Any]) -> WorkerBeat:
+    return WorkerBeat(
+        id=after_slash(doc["_id"]), host=doc["host"], pid=doc["pid"], queues=tuple(doc["queues"]),
+        concurrency=doc["concurrency"], started_at=doc["started_at"], running=doc["running"], done=doc["done"],
+        version=doc["version"], rss=doc["rss"], lag=doc["lag"], seen=doc["seen"],
+        info=bytes(doc["info"]).decode("utf-8", "surrogatepass"),
+    )  # fmt: skip

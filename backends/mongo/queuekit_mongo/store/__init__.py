@@ -1,0 +1,111 @@
+"""The MongoDB store: its families put together. Each family is a module of functions over one shared `Room`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from queuekit.domain.job import JobRecord, JobSpec
+from queuekit.domain.limits import QueueConf
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
+from queuekit.domain.state import State
+from queuekit.store.protocol import Capabilities
+from queuekit.store.registry import StoreOptions
+from queuekit_mongo.collections import Names
+from queuekit_mongo.port import MongoPort
+from queuekit_mongo.store import alter, control, life, notify, produce, read
+from queuekit_mongo.store import exchange as hot
+from queuekit_mongo.store import lease as leases
+from queuekit_mongo.store.room import Room
+
+ORDER_SKEW = 10  # ms; places are the server's time as each process knows it
+
+
+class MongoStore:
+    """Every core family over one port. Over a blocking port its methods never suspend, and threads may share it."""
+
+    def __init__(
+        self, port: MongoPort, names: Names, options: StoreOptions, *, shift: Callable[[], int] | None = None
+    ) -> None:
+        self.room = Room(port, names, options, shift=shift)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            parts=frozenset({"unique"}),
+            order_skew=ORDER_SKEW,
+            strays=True,
+            counted_at="prune",
+            wake="notify" if self.room.replica else "poll",
+        )
+
+    async def open(self) -> None:
+        await life.open(self.room)
+
+    async def close(self) -> None:
+        await life.close(self.room)
+
+    async def ping(self) -> Pong:
+        return await life.ping(self.room)
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        return await produce.enqueue(self.room, queue, jobs, op, within)
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        return await hot.exchange(self.room, queue, op, outcomes, ask)
+
+    async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
+        return await leases.renew(self.room, queue, holds, lease, actor, upto)
+
+    async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
+        return await leases.recover(self.room, queue, limit, every)
+
+    async def get(self, queue: str, ids: Sequence[str]) -> list[JobRecord | None]:
+        return await read.get(self.room, queue, ids)
+
+    async def locate(self, id: str) -> list[JobRecord]:
+        return await read.locate(self.room, id)
+
+    async def find(self, queue: str, where: Where) -> Found:
+        return await read.find(self.room, queue, where)
+
+    async def count(self, queue: str) -> Counts:
+        return await read.count(self.room, queue)
+
+    async def position(self, queue: str, id: str) -> Position | None:
+        return await read.position(self.room, queue, id)
+
+    async def queues(self) -> list[str]:
+        return await read.queues(self.room)
+
+    async def workers(self) -> list[WorkerBeat]:
+        return await read.workers(self.room)
+
+    async def change(self, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
+        return await alter.change(self.room, queue, changes, op)
+
+    async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
+        return await alter.annotate(self.room, queue, id, token, note)
+
+    async def conf(self, queue: str) -> QueueConf:
+        return await control.conf(self.room, queue)
+
+    async def configure(self, queue: str, conf: QueueConf) -> QueueConf:
+        return await control.configure(self.room, queue, conf)
+
+    async def prune(
+        self, queue: str, *, state: State | None = None, older_than: int = 0, limit: int = 1000
+    ) -> tuple[int, bool]:
+        return await control.prune(self.room, queue, state=state, older_than=older_than, limit=limit)
+
+    async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
+        return await control.obliterate(self.room, queue, force=force, limit=limit)
+
+    async def beat(self, worker: WorkerBeat, ttl: int) -> int:
+        return await control.beat(self.room, worker, ttl)
+
+    async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
+        return await notify.wait(self.room, queues, timeout)
+
+    async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
+        return await notify.watch(self.room, queue, id, timeout)

@@ -1,0 +1,150 @@
+"""The families `change` and `annotate`: what a person does to jobs, and what a handler reports of its own.
+
+`did` in the document is the call that changed it last: the same call repeated finds its answer there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from queuekit.domain.job import LOGS_KEPT, limits_error
+from queuekit.domain.outcome import Op
+from queuekit.domain.query import Change, Changed, No, Note, Verb
+from queuekit.domain.state import State
+from queuekit.errors import PayloadTooLarge, StoreUnavailable
+from queuekit_mongo import moves, queries
+from queuekit_mongo.collections import JOBS
+from queuekit_mongo.documents import GONE, Document, state_of
+from queuekit_mongo.queries import Write
+from queuekit_mongo.store.room import Room, View, here
+
+ROUNDS: Final = 20  # times a change is tried anew when its document changed meanwhile
+
+
+async def change(room: Room, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
+    _, answer = room.calls.begin(op)
+    if answer is not None:
+        return list(answer)
+    for one in changes:
+        wrong = None if one.body is None else limits_error(one.body, room.limit)
+        if wrong is not None:
+            raise PayloadTooLarge(f"job {one.id}: {wrong}")
+    view = await room.view(queue)
+    here(view, queue)
+    answers = await _Changing(room, queue, view, op).run(changes)
+    room.calls.end(op, tuple(answers))
+    await room.flush(queue)
+    return answers
+
+
+class _Changing:
+    """One call on its way."""
+
+    def __init__(self, room: Room, queue: str, view: View, op: Op) -> None:
+        self.room, self.queue, self.view, self.op = room, queue, view, op
+        self.key = room.names.queue(queue)
+        self.answers: dict[int, Changed] = {}
+
+    async def run(self, changes: Sequence[Change]) -> list[Changed]:
+        """Rounds of one command each; several changes of one job, and those that met another writer, come later."""
+        pending = dict(enumerate(changes))
+        for _ in range(ROUNDS + len(changes)):
+            if not pending:
+                return [self.answers[index] for index in range(len(changes))]
+            first: dict[str, int] = {}
+            for index, one in pending.items():
+                first.setdefault(one.id, index)
+            await self._round({index: pending[index] for index in first.values()})
+            pending = {index: one for index, one in pending.items() if index not in self.answers}
+        raise StoreUnavailable(
+            f"queue {self.queue}: jobs changed faster than they could be read; repeat it", op=self.op.token
+        )
+
+    async def _round(self, changes: dict[int, Change]) -> None:
+        room = self.room
+        ids = {room.names.job(self.queue, one.id) for one in changes.values()}
+        docs = {doc["_id"]: doc for doc in await room.port.find(queries.known(sorted(ids)))}
+        held = await self._holders(docs.values(), changes.values())
+        writes: list[Write] = []
+        drafts: list[tuple[int, moves.Draft]] = []
+        for index, one in changes.items():
+            draft = self._draft(index, one, docs.get(room.names.job(self.queue, one.id)), held)
+            if draft is not None:
+                writes.append(queries.drafted(draft.old, draft.update()))
+                drafts.append((index, draft))
+        if writes:
+            await self._write(writes, drafts, changes)
+
+    def _draft(self, index: int, one: Change, doc: Document | None, held: dict[str, Any]) -> moves.Draft | None:
+        """What a change makes of a document; None where the answer is known without writing."""
+        did = {} if doc is None else doc.get("did", {})
+        if did.get("op") == self.op.token and did.get("index", -1) >= index:
+            state = did.get("state") if did["index"] == index else None
+            self.answers[index] = Changed(id=one.id, ok=True, state=None if state is None else State(state))
+            return None
+        if doc is None or doc["state"] == GONE:
+            self.answers[index] = Changed(id=one.id, ok=False, no=No.GONE)
+            return None
+        state = state_of(doc)
+        if one.rev is not None and one.rev != doc["rev"]:
+            self.answers[index] = Changed(id=one.id, ok=False, no=No.CHANGED, state=state)
+            return None
+        draft = self.room.draft(doc, self.view)
+        no = moves.change(draft, one)
+        uniq = doc.get("uniq")
+        if (
+            no is None
+            and one.verb is Verb.RETRY
+            and uniq is not None
+            and held.get(uniq["key"], doc["_id"]) != doc["_id"]
+        ):
+            no = No.HELD
+        if no is not None:
+            self.answers[index] = Changed(id=one.id, ok=False, no=no, state=state)
+            return None
+        after = state_of(draft.doc)
+        draft.doc["did"] = {"op": self.op.token, "index": index} | ({} if after is None else {"state": str(after)})
+        return draft
+
+    async def _holders(self, docs: Any, changes: Any) -> dict[str, str]:
+        """Who holds the keys that retried jobs had; keys whose time is over are given back on the way."""
+        retried = {self.room.names.job(self.queue, one.id) for one in changes if one.verb is Verb.RETRY}
+        keys = sorted({doc["uniq"]["key"] for doc in docs if doc["_id"] in retried and "uniq" in doc})
+        if not keys:
+            return {}
+        held: dict[str, str] = {}
+        freed: list[Write] = []
+        for holder in await self.room.port.find(queries.holders(self.key, keys)):
+            if holder.get("unique_until", self.view.now + 1) > self.view.now:
+                held[holder["unique"]] = holder["_id"]
+            else:
+                freed.append(queries.free_key(holder))
+        if freed:
+            await self.room.port.bulk(JOBS, freed)
+        return held
+
+    async def _write(
+        self, writes: list[Write], drafts: list[tuple[int, moves.Draft]], changes: dict[int, Change]
+    ) -> None:
+        room = self.room
+        room.marks.pop(self.queue, None)
+        done = await room.port.bulk(JOBS, writes)
+        for position in done.too_large:
+            raise PayloadTooLarge(f"job {changes[drafts[position][0]].id}: its document would be over 16 MiB")
+        if done.met < len(writes):  # others were faster, or a key was taken: the next round sees what they left
+            read = [draft.old["_id"] for _, draft in drafts]
+            now = {doc["_id"]: doc.get("did", {}) for doc in await room.port.find(queries.known(read, ("did",)))}
+            drafts = [(i, d) for i, d in drafts if now.get(d.old["_id"]) == d.doc["did"]]
+        for index, draft in drafts:
+            self.answers[index] = Changed(id=changes[index].id, ok=True, state=state_of(draft.doc))
+            room.tally(self.queue, draft.counts)
+
+
+async def annotate(room: Room, queue: str, id: str, token: str, note: Note) -> bool:
+    key = room.names.job(queue, id)
+    if note.progress is None and not note.logs:
+        docs = await room.port.find(queries.known([key], ("token", "state")))
+        return any(doc["state"] == State.ACTIVE and doc.get("token") == token for doc in docs)
+    write = queries.note(key, token, until=None, progress=note.progress, logs=note.logs, kept=LOGS_KEPT)
+    return (await room.port.bulk(JOBS, [write])).met == 1

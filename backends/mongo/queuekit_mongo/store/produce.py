@@ -1,0 +1,256 @@
+"""The family `enqueue`: a call's jobs come in as one.
+
+Several jobs are one transaction where there are transactions and the call is not huge; one job is one document. Else
+a call that dies half-way leaves the jobs it wrote, and the same call repeated adds the others: a document holds the
+op that made it, so that the receipts say created again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from queuekit.domain.job import BATCH_MAX, JobSpec, limits_error
+from queuekit.domain.outcome import Enqueued, Op, Receipt
+from queuekit.domain.state import State
+from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, StoreUnavailable, Unsupported
+from queuekit_mongo import documents, moves, queries
+from queuekit_mongo.collections import JOBS, after_slash
+from queuekit_mongo.documents import GONE, Document
+from queuekit_mongo.port import Full, Insertion
+from queuekit_mongo.queries import Write
+from queuekit_mongo.replies import Contended, Duplicate
+from queuekit_mongo.store.room import CONF_AGE, TALLY_AGE, Room, View, here
+
+ROUNDS: Final = 40  # times a call is worked out anew when others changed what it met
+WHOLE_BYTES: Final = 8 * 1024 * 1024  # of bodies; a larger transaction would weigh on the server's cache
+FILLING: Final = frozenset({State.WAITING, State.DELAYED})
+
+
+async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None) -> Enqueued:
+    repeated, answer = room.calls.begin(op)
+    if answer is not None:
+        return Enqueued(now=room.now(), receipts=list(answer), replayed=True)
+    _check(jobs, room.limit, within)
+    view = await room.recent(queue)
+    here(view, queue)
+    size = view.conf.effective.max_size
+    if size is not None or not view.doc:
+        await room.ensure(queue)
+        view = await room.view(queue)
+        size = view.conf.effective.max_size
+    call = _Call(room, queue, view, op, jobs)
+    if jobs:
+        await call.run(look_first=size is not None or any(spec.unique is not None for spec in jobs), size=size)
+        await call.confirm_home()
+        await room.flush(queue, age=TALLY_AGE)
+    receipts = [call.receipts[index] for index in range(len(jobs))]
+    room.calls.end(op, tuple(receipts))
+    return Enqueued(now=call.now, receipts=receipts, replayed=repeated and call.replayed)
+
+
+def _check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
+    """What refuses the whole call before the store is asked."""
+    if within is not None:
+        raise Unsupported("this store does not write within a session yet: enqueue after your own commit")
+    if len(jobs) > BATCH_MAX:
+        raise InvalidOption(f"{len(jobs)} jobs in one call are over the limit of {BATCH_MAX}")
+    for spec in jobs:
+        if spec.group is not None:
+            raise Unsupported("this store has no groups")
+        wrong = limits_error(spec.body, limit)
+        if wrong is not None:
+            raise PayloadTooLarge(f"job {spec.id}: {wrong}")
+
+
+class _Call:
+    """One call on its way: which specs have their receipt, and what is still to write."""
+
+    def __init__(self, room: Room, queue: str, view: View, op: Op, jobs: Sequence[JobSpec]) -> None:
+        self.room, self.queue, self.view, self.op, self.jobs = room, queue, view, op, jobs
+        self.key = room.names.queue(queue)
+        self.now = room.now()
+        self.receipts: dict[int, Receipt] = {}
+        self.replayed = False
+        self.made: set[str] = set()  # written by this very attempt
+        self.begun = room.port.monotonic()
+        self.docs = self._documents()
+
+    def _documents(self) -> list[Document]:
+        """A document for each spec, with places in the order of the call."""
+        room, count = self.room, sum(not spec.lifo for spec in self.jobs)
+        place = room.ranks.back(count, room.port.monotonic()) if count else 0
+        docs = []
+        for spec in self.jobs:
+            if spec.lifo:
+                own = room.ranks.front(room.port.monotonic())
+            else:
+                own, place = place, place + 1
+            key = room.names.job(self.queue, spec.id)
+            epoch = self.view.conf.epoch
+            docs.append(
+                documents.new(spec, id=key, queue=self.key, epoch=epoch, now=self.now, place=own, op=self.op.token)
+            )
+        return docs
+
+    async def run(self, *, look_first: bool, size: int | None) -> None:
+        """Write until each spec has its receipt."""
+        deadline = self.room.port.monotonic() + self.room.options.timeout / 1000
+        for round_ in range(ROUNDS):
+            try:
+                todo, writes = await self._look() if look_first or round_ else (self._all(), [])
+            except Conflict:
+                if self.made:  # only where a race was lost outside a transaction: the whole call is refused
+                    await self.room.port.delete(JOBS, queries.withdraw(sorted(self.made), self.op.token))
+                raise
+            try:
+                if await self._write(todo, writes, size):
+                    return
+            except (Duplicate, Contended):
+                if self.room.port.monotonic() > deadline:
+                    break
+                await self.room.port.sleep(random.uniform(0.0005, 0.002) * min(round_ + 1, 16))  # noqa: S311
+        raise StoreUnavailable(
+            f"queue {self.queue}: other calls changed what this one met, {ROUNDS} times over; repeat it",
+            outcome="unknown",
+            op=self.op.token,
+        )
+
+    def _all(self) -> list[int]:
+        """Every spec whose id is not named twice; of equal ones the first."""
+        first: dict[str, int] = {}
+        for index, spec in enumerate(self.jobs):
+            if first.setdefault(spec.id, index) != index:
+                self.receipts[index] = Receipt(spec.id, False)
+        return list(first.values())
+
+    async def _look(self) -> tuple[list[int], list[Write]]:
+        """Give receipts to what exists already; answers specs to insert and what else is to write."""
+        room = self.room
+        ids = [doc["_id"] for doc in self.docs]
+        keys = sorted({spec.unique.key for spec in self.jobs if spec.unique is not None})
+        there = {doc["_id"]: doc for doc in await room.port.find(queries.known(ids))}
+        holders = await room.port.find(queries.holders(self.key, keys)) if keys else []
+        held: dict[str, Document] = {}
+        writes: list[Write] = []
+        for holder in holders:
+            if holder.get("unique_until", self.now + 1) > self.now:
+                held[holder["unique"]] = holder
+            else:
+                writes.append(queries.free_key(holder))
+        return self._sort(there, held, writes), writes
+
+    def _sort(self, there: dict[str, Document], held: dict[str, Document], writes: list[Write]) -> list[int]:
+        self.receipts.clear()
+        todo: list[int] = []
+        new: dict[str, int] = {}
+        drafts: dict[str, moves.Draft] = {}
+        for index, (spec, doc) in enumerate(zip(self.jobs, self.docs, strict=True)):
+            old = there.get(doc["_id"])
+            if spec.id in new:
+                self.receipts[index] = Receipt(spec.id, False)
+            elif old is not None and (old["state"] != GONE or old.get("op") == self.op.token):
+                mine = old.get("op") == self.op.token
+                self.replayed = self.replayed or (mine and doc["_id"] not in self.made)
+                new[spec.id] = index
+                self.receipts[index] = Receipt(spec.id, mine)
+            elif spec.unique is not None and spec.unique.key in held:
+                holder = held[spec.unique.key]
+                if spec.unique.on_conflict == "error":
+                    raise Conflict(f"job {spec.id}: the unique key {spec.unique.key!r} is held")
+                if spec.unique.on_conflict == "replace":
+                    self._replace(spec, doc, holder, drafts, writes)
+                self.receipts[index] = Receipt(after_slash(holder["_id"]), False)
+            else:
+                new[spec.id] = index
+                if spec.unique is not None:
+                    held[spec.unique.key] = doc
+                if old is None:
+                    todo.append(index)
+                else:
+                    writes.append(queries.revive_stub(old, doc))
+                    self.made.add(doc["_id"])
+                    self.receipts[index] = Receipt(spec.id, True)
+        writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
+        return todo
+
+    def _replace(
+        self, spec: JobSpec, doc: Document, holder: Document, drafts: dict[str, moves.Draft], writes: list[Write]
+    ) -> None:
+        """Let the holder of a key take a new job's content, unless it runs, is parked, or took it in this call."""
+        assert spec.unique is not None
+        if holder["state"] not in FILLING or holder.get("did", {}).get("op") == self.op.token:
+            return
+        due = doc.get("run_at")
+        if due is not None and spec.unique.max_wait is not None:
+            due = min(due, holder["created_at"] + spec.unique.max_wait)
+        if any(holder is own for own in self.docs):
+            moves.replace_new(holder, doc, due, self.now)
+            return
+        draft = drafts.setdefault(holder["_id"], self.room.draft(holder, self.view))
+        draft.now = self.now
+        moves.replace(draft, doc, due)
+        draft.doc["did"] = {"op": self.op.token}
+
+    async def _write(self, todo: list[int], writes: list[Write], size: int | None) -> bool:
+        """Write a round; False where something was not as it had been read."""
+        room = self.room
+        docs = [self.docs[index] for index in todo]
+        if writes:
+            done = await room.port.bulk(JOBS, writes)
+            if done.met < len(writes) or done.duplicates:
+                return False
+        if docs:
+            try:
+                if not await self._insert(docs, size):
+                    return False
+            except Full as full:
+                raise QueueFull(
+                    f"queue {self.queue}: {full.have} jobs wait, {len(docs)} more are over max_size {size}"
+                ) from full
+        for index in todo:
+            self.receipts[index] = Receipt(self.jobs[index].id, True)
+        created = sum(receipt.created for receipt in self.receipts.values())
+        room.tally(self.queue, {"enqueued": created} if created else {})
+        room.marks.pop(self.queue, None)
+        return True
+
+    async def _insert(self, docs: list[Document], size: int | None) -> bool:
+        room = self.room
+        if size is not None:
+            return await self._insert_bounded(docs, size)
+        small = sum(len(doc["body"]) for doc in docs) <= WHOLE_BYTES
+        if len(docs) > 1 and room.replica and small:
+            await room.port.insert_whole(Insertion(room=JOBS, docs=docs))
+            return True
+        return await self._insert_each(docs)
+
+    async def _insert_each(self, docs: list[Document]) -> bool:
+        done = await self.room.port.insert(JOBS, docs)
+        self.made.update(doc["_id"] for index, doc in enumerate(docs) if index not in done.duplicates)
+        return not done.duplicates
+
+    async def _insert_bounded(self, docs: list[Document], size: int) -> bool:
+        """Insert unless the queue would be over its size: exact where there are transactions."""
+        room = self.room
+        full = queries.filling(self.key)
+        if room.replica:
+            gate = queries.touch(self.key)
+            await room.port.insert_whole(Insertion(room=JOBS, docs=docs, gate=gate, full=full, size=size))
+            return True
+        have = sum([await room.port.count(query) for query in full])
+        if have + len(docs) > size:
+            raise Full(have)
+        return await self._insert_each(docs)
+
+    async def confirm_home(self) -> None:
+        """A call that took long asks again whether the queue still lives here, and takes its jobs back if not."""
+        room = self.room
+        if room.port.monotonic() - self.view.at <= CONF_AGE:
+            return
+        view = await room.view(self.queue)
+        if view.conf.epoch != self.view.conf.epoch:
+            mine = [doc["_id"] for index, doc in enumerate(self.docs) if self.receipts[index].created]
+            await room.port.delete(JOBS, queries.withdraw(mine, self.op.token))
+            here(view, self.queue)

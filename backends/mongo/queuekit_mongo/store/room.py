@@ -1,0 +1,217 @@
+"""What the families of one store share: its port, its names, the time, and what it remembers between calls.
+
+What is remembered is a hint or a shortcut; the documents decide. Everything here may be used by several threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from queuekit.domain.limits import QueueConf
+from queuekit.domain.outcome import Home, Op
+from queuekit.errors import Moved, Stale, StoreUnavailable
+from queuekit.store.registry import StoreOptions
+from queuekit_mongo import documents, queries
+from queuekit_mongo.collections import JOBS, QUEUES, STORE, Names
+from queuekit_mongo.moves import Draft
+from queuekit_mongo.port import MongoPort
+from queuekit_mongo.ranks import Ranks
+from queuekit_mongo.wakeup import Listeners
+
+CONF_AGE: Final = 1.0  # seconds for which a producer trusts the queue's document it read (seam.md 8)
+CALLS_KEPT: Final = 10_000  # actors whose last call is remembered in this process
+TALLY_AGE: Final = 0.01  # seconds between two writes of a queue's totals by a producer
+MARK_AGE: Final = 0.25  # seconds for which a low-water mark may stand for a scan from the start
+SLOW_SCAN: Final = 0.003  # seconds; a search from the start that took longer sets a mark
+_ABSENT: Final[Mapping[str, Any]] = {}
+
+
+@dataclass(slots=True)
+class View:
+    """A queue as its documents told a moment ago."""
+
+    now: int
+    doc: Mapping[str, Any]  # empty where the queue has none
+    conf: QueueConf
+    due: int | None  # of the earliest delayed job
+    paused: str | None
+    at: float  # monotonic
+
+
+@dataclass(slots=True)
+class Call:
+    """The last call of an actor; `answer` None while none is known."""
+
+    n: int
+    answer: Any = None
+
+
+class Calls:
+    """The last call of each actor that this process served: refuses older ones, answers repeats at once."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[str, Call] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, op: Op) -> tuple[bool, Any]:
+        """(whether this call may have been made before, the recorded answer or None). Raises Stale."""
+        with self._lock:
+            last = self._last.get(op.actor)
+            if last is not None and op.n < last.n:
+                raise Stale(f"call {op.n} of {op.actor} comes after its call {last.n}: it had no effect")
+            if last is not None and op.n == last.n:
+                return True, last.answer
+            self._last[op.actor] = Call(op.n)
+            self._last.move_to_end(op.actor)
+            if len(self._last) > CALLS_KEPT:
+                self._last.popitem(last=False)
+            return last is None, None
+
+    def end(self, op: Op, answer: Any) -> None:
+        """Record what was answered."""
+        with self._lock:
+            last = self._last.get(op.actor)
+            if last is not None and last.n == op.n:
+                last.answer = answer
+
+
+@dataclass(slots=True)
+class Mark:
+    """Where the ready line began a moment ago, for as long as `until` (monotonic)."""
+
+    priority: int
+    place: int
+    until: float
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a queue's totals are still to gain."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    written: float = 0.0
+
+
+class Room:
+    """One store's shared state."""
+
+    def __init__(
+        self, port: MongoPort, names: Names, options: StoreOptions, *, shift: Callable[[], int] | None = None
+    ) -> None:
+        self.port, self.names, self.options = port, names, options
+        self.shift = shift or (lambda: 0)  # ms that tests put the server's clock forward
+        self.ranks = Ranks()
+        self.store_id = ""
+        self.version = ""
+        self.replica = False  # change streams and transactions are there
+        self.calls = Calls()
+        self.marks: dict[str, Mark] = {}
+        self.listeners = Listeners(port, names)
+        self._views: dict[str, View] = {}
+        self._pending: dict[str, Pending] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def limit(self) -> int:
+        return self.options.payload_limit
+
+    async def view(self, queue: str) -> View:
+        """The queue now: one round trip."""
+        sent = self.port.monotonic()
+        docs = await self.port.aggregate(queries.head(self.names.collection(JOBS), self.names.queue(queue)))
+        received = self.port.monotonic()
+        own, due, now = _ABSENT, None, 0
+        for doc in docs:
+            if "due" in doc:
+                due = int(doc["due"])
+            elif doc["_id"] == STORE:
+                now = int(doc["now"])
+            else:
+                own = doc
+        self.ranks.observe(now, sent, received)
+        last = self._views.get(queue)
+        if last is not None and last.doc.get("rev") == own.get("rev") and last.doc.get("epoch") == own.get("epoch"):
+            conf, paused = last.conf, last.paused
+        else:
+            conf = documents.conf(own)
+            paused = conf.effective.paused
+        view = View(now + self.shift(), own, conf, due, paused, received)
+        self._views[queue] = view
+        return view
+
+    async def recent(self, queue: str) -> View:
+        """The queue as it was at most CONF_AGE ago, read anew where that is longer."""
+        view = self._views.get(queue)
+        if view is None or not view.doc or self.port.monotonic() - view.at > CONF_AGE:
+            return await self.view(queue)
+        return view
+
+    async def ensure(self, queue: str) -> None:
+        """Let the queue have its document, if the last look at it saw none."""
+        view = self._views.get(queue)
+        if view is None or not view.doc:
+            await self.port.bulk(QUEUES, [queries.ensure(self.names.queue(queue))])
+
+    def forget(self, queue: str) -> None:
+        """Drop what was remembered of a queue."""
+        self._views.pop(queue, None)
+        self.marks.pop(queue, None)
+
+    def now(self) -> int:
+        """The store's time as far as it is known without asking: never ahead of it."""
+        us = self.ranks.now_us(self.port.monotonic())
+        assert us is not None, "open() learned the store's time"
+        return us // 1000 + self.shift()
+
+    def back(self) -> int:
+        return self.ranks.back(1, self.port.monotonic())
+
+    def draft(self, doc: documents.Document, view: View) -> Draft:
+        """A draft of what becomes of a document."""
+        return Draft(doc, now=view.now, conf=view.conf, back=self.back)
+
+    # ------------------------------------------------------------------ totals
+
+    def tally(self, queue: str, counts: Mapping[str, int]) -> None:
+        """Note what happened; it rides in the queue's next write."""
+        if counts:
+            with self._lock:
+                mine = self._pending.setdefault(queue, Pending()).counts
+                for name, count in counts.items():
+                    mine[name] = mine.get(name, 0) + count
+
+    def take_totals(self, queue: str, *, age: float = 0.0) -> dict[str, int]:
+        """What is to be written now: nothing where the last write is younger than `age` seconds."""
+        with self._lock:
+            pending = self._pending.get(queue)
+            moment = self.port.monotonic()
+            if pending is None or not pending.counts or moment - pending.written < age:
+                return {}
+            counts, pending.counts, pending.written = pending.counts, {}, moment
+            return counts
+
+    async def flush(self, queue: str, *, age: float = 0.0) -> None:
+        """Write totals that ride with nothing. Raises nothing for a store that is away: the work itself is done."""
+        counts = self.take_totals(queue, age=age)
+        if not counts:
+            return
+        try:
+            await self.port.tally(JOBS, queries.add_totals(self.names.totals(queue), counts))
+        except StoreUnavailable as error:
+            if error.outcome == "refused":  # else they may be counted already, and must not be twice
+                self.tally(queue, counts)
+
+    async def flush_all(self) -> None:
+        for queue in list(self._pending):
+            await self.flush(queue)
+
+
+def here(view: View, queue: str, *, arriving: bool = True) -> None:
+    """Raise Moved unless the queue lives in this store."""
+    home = view.conf.home
+    if home is not Home.HERE and not (arriving and home is Home.ARRIVING):
+        raise Moved(f"queue {queue} is {home}: it lives in {view.conf.to or 'another store'}", to=view.conf.to)
