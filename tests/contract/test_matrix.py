@@ -11,12 +11,12 @@ import pytest
 
 import queuekit.testing.conformance
 from queuekit.store.protocol import Alter, Control, HotPath, Life, Notify, Produce, Read
-from queuekit.testing.conformance import Blocking
+from queuekit.testing.conformance import Blocking, suite
 from tests.contract.conftest import FAKES, STORES, matrix
 
 HERE = Path(__file__).parent
 SUITE = Path(queuekit.testing.conformance.__file__).parent
-ROOMS = {"__init__", "harness", "fixtures", "words"}
+ROOMS = {"__init__", "harness", "fixtures", "words", "suite"}
 FAMILIES = sorted(path.stem for path in SUITE.glob("*.py") if path.stem not in ROOMS)
 
 
@@ -52,6 +52,12 @@ def test_no_two_families_share_a_name() -> None:
     for family in FAMILIES:
         for name in behaviours(importlib.import_module(f"queuekit.testing.conformance.{family}")):
             assert seen.setdefault(name, family) == family
+
+
+def test_the_suite_in_one_place_is_all_of_it() -> None:
+    assert sorted(suite.FAMILIES) == FAMILIES
+    families = [importlib.import_module(f"queuekit.testing.conformance.{family}") for family in FAMILIES]
+    assert behaviours(suite) == {name for module in families for name in behaviours(module)}
 
 
 def test_every_test_asks_for_a_store() -> None:

@@ -16,7 +16,7 @@ from queuekit.testing.conformance.harness import Blocking, Harness
 
 Open: TypeAlias = Callable[..., Awaitable[JobStore]]
 
-__all__ = ["contended", "harness", "open_store", "port", "store"]
+__all__ = ["able", "contended", "harness", "open_store", "port", "store"]
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -55,3 +55,11 @@ def contended(harness: Harness) -> None:
     """For tests that use a store from several threads or tasks at once: skips where the harness cannot."""
     if not harness.contended:
         pytest.skip(f"{harness.name} is driven by one thread only")
+
+
+@pytest.fixture
+def able(store: JobStore) -> JobStore:
+    """A store with unique keys; others skip by what they declare."""
+    if "unique" not in store.capabilities.parts:
+        pytest.skip("the store declares no unique keys")
+    return store

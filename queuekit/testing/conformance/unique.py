@@ -44,14 +44,6 @@ def keyed(id: str, key: str = "k", *, until: Until = "finished", how: str = "exi
     return spec(id, unique=unique, **said)
 
 
-@pytest.fixture
-def able(store: JobStore) -> JobStore:
-    """A store with unique keys; others skip by what they declare."""
-    if "unique" not in store.capabilities.parts:
-        pytest.skip("the store declares no unique keys")
-    return store
-
-
 async def free(store: JobStore, id: str, key: str = "k", **said: Any) -> bool:
     """Whether a new job gets the key; then it holds it."""
     (receipt,) = (await Producer(store).put(keyed(id, key, **said))).receipts
@@ -167,6 +159,16 @@ async def test_the_end_of_an_old_holder_does_not_free_the_key_of_the_new(able: J
     assert not await free(able, "c")
 
 
+async def test_an_id_that_came_again_with_another_key_has_given_up_the_first(able: JobStore) -> None:
+    await Producer(able).put(keyed("a", "k1", keep_completed=KEEP_NOTHING))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"))
+    await change(able, "a", Verb.DELETE)  # a store may still keep a trace of it
+    assert await free(able, "a", "k2")
+    assert await free(able, "b", "k1")
+    assert not await free(able, "c", "k2")
+
+
 # ---- until started
 
 
@@ -198,6 +200,15 @@ async def test_a_job_back_from_its_run_does_not_take_the_key_from_another(able: 
     assert not await free(able, "c", until="started")
     await worker.end(await worker.take("a"))
     assert not await free(able, "c", until="started")
+
+
+@pytest.mark.parametrize("kind", [Kind.RELEASED, Kind.RETRY, Kind.SNOOZED])
+async def test_a_key_that_was_freed_at_the_start_stays_free(able: JobStore, kind: Kind) -> None:
+    await Producer(able).put(keyed("a", until="started"))
+    worker = Worker(able)
+    await worker.end(await worker.take("a"), kind)
+    assert await free(able, "b", until="started")
+    assert names(await worker.claim(5)) == ["a", "b"]
 
 
 # ---- until a time

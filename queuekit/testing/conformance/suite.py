@@ -1,0 +1,17 @@
+"""Every family in one place, for a third party's single test file: `from queuekit.testing.conformance.suite import *`.
+
+No two tests of the suite have one name, so none hides another.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+FAMILIES = (
+    "life", "produce", "exchange", "renew", "recover", "order", "repeats", "read", "change", "control", "retention",
+    "unique", "notify", "opaque", "contention",
+)  # fmt: skip
+
+for _family in FAMILIES:
+    _module = vars(import_module(f"queuekit.testing.conformance.{_family}"))
+    globals().update({name: test for name, test in _module.items() if name.startswith("test_")})
