@@ -1,0 +1,90 @@
+"""Running due jobs here and now: through the real runner and the real seam, one after the other, in claim order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from queuekit import clock
+from queuekit.domain.events import Job
+from queuekit.domain.outcome import Ask, Exchange, Outcome, Refusal
+from queuekit.runtime.announcer import Announcer
+from queuekit.runtime.claim import Claim
+from queuekit.runtime.executors import Threads
+from queuekit.runtime.runner import Runner
+from queuekit.runtime.source import Source
+
+if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
+    from queuekit.store.protocol import JobStore
+
+WORKER = "drain"
+_LEASE = 86_400_000
+_RUNS_MAX = 10_000
+
+
+async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_MAX) -> list[Job]:
+    """Run what is due until nothing is: the jobs that ran, as they are afterwards, a job once for each of its runs.
+
+    Jobs that handlers enqueue meanwhile run too. Raises RuntimeError after `limit` runs: some job makes itself anew.
+    """
+    kit.load()
+    store = await kit.async_store()
+    threads = Threads(1, "queuekit-drain")
+    runner = Runner(kit, WORKER, threads)
+    drainer = _Drainer(kit, store, runner)
+    try:
+        while await drainer.round([queue] if queue is not None else await store.queues()):
+            if len(drainer.ran) > limit:
+                raise RuntimeError(f"{limit} runs and still work: does a job enqueue itself again?")
+    finally:
+        await runner.close()
+        threads.close()
+    await kit.hooks.settle()
+    return drainer.ran
+
+
+class _Drainer:
+    def __init__(self, kit: QueueKit, store: JobStore, runner: Runner) -> None:
+        self.kit = kit
+        self.store = store
+        self.runner = runner
+        self.announcer = Announcer(kit)
+        self.sources: dict[str, Source] = {}
+        self.ran: list[Job] = []
+
+    async def round(self, queues: list[str]) -> bool:
+        """Run each queue until it gives nothing; whether anything ran."""
+        before = len(self.ran)
+        for queue in queues:
+            source = self.sources.setdefault(queue, Source(queue, cap=1, lease=_LEASE))
+            while await self._one(source):
+                continue
+        return len(self.ran) > before
+
+    async def _one(self, source: Source) -> bool:
+        reply = await self._exchange(source, [], want=1)
+        if not reply.claims:
+            return reply.more and reply.paused is None
+        claim = Claim(reply.claims[0], source, clock.monotonic() + _LEASE / 1000)
+        self.announcer.active(source, [claim])
+        outcome = await self.runner.run(claim, lambda: None)
+        if outcome is not None:
+            await self._settle(source, claim, outcome)
+        record = (await self.store.get(source.queue, [claim.id]))[0]
+        self.ran.append(self.kit.snapshot(claim.record if record is None else record))
+        return True
+
+    async def _settle(self, source: Source, claim: Claim, outcome: Outcome) -> None:
+        reply = await self._exchange(source, [outcome], want=0)
+        if not reply.refused:
+            self.announcer.settled([(claim, outcome)])
+            return
+        why = reply.refused[0][1]
+        if why in (Refusal.TOO_LARGE, Refusal.ILLEGAL):
+            instead = self.runner.endings.refused(claim, why.value)
+            await self._exchange(source, [instead], want=0)
+            self.announcer.settled([(claim, instead)])
+
+    async def _exchange(self, source: Source, outcomes: list[Outcome], *, want: int) -> Exchange:
+        ask = Ask(want=want, lease=_LEASE, worker=WORKER)
+        return await self.store.exchange(source.queue, source.op(), outcomes, ask)
