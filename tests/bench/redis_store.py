@@ -1,8 +1,8 @@
-"""What the Redis store costs: script time a job, Python time a call, bytes a waiting job. Beside the least that could do.
+"""What the Redis store costs beside a bare script: script time a job, time of a call, bytes of a waiting job.
 
     python tests/bench/redis_store.py [redis://127.0.0.1:6379/0]
 
-Starts a server of its own where no URL is given. Prints one JSON line a figure: {"metric", "settings", "median", "unit"}.
+Starts a server of its own where no URL is given. Prints one JSON line a figure.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import redis
+from queuekit_redis import backend
 
 from queuekit import clock, ids
 from queuekit.domain.job import JobSpec
@@ -22,7 +23,6 @@ from queuekit.store.direct import direct
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
 from queuekit.testing.servers import RedisServer
-from queuekit_redis import backend
 
 PAYLOAD = json.dumps({"userId": "user-123", "symbol": "BTCUSDT", "fillId": "fill-456", "note": "x" * 30}).encode()
 LEAST = "return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])"
@@ -103,7 +103,8 @@ def measure(url: str) -> None:
     queue, many = ids.nonce(), 50_000
     before = client.info("memory")["used_memory"]
     fill(store, queue, many)
-    show("bytes_per_job", "waiting, 100-byte payload", [(client.info("memory")["used_memory"] - before) / many], "bytes")
+    grown = client.info("memory")["used_memory"] - before
+    show("bytes_per_job", "waiting, 100-byte payload", [grown / many], "bytes")
     for key in client.scan_iter(match="{bench/*", count=1000):
         client.unlink(key)
     direct(store.close())

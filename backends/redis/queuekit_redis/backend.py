@@ -91,5 +91,5 @@ def _sentinel(url: str, settings: dict[str, Any], *, blocking: bool) -> Any:
     secret = options.get("sentinel_password")
     sentinel_settings = {**settings, **({"password": secret} if secret else {})}
     chosen: Any = Sentinel if blocking else AsyncSentinel
-    settings = {**settings, "db": int(db or 0), "username": unquote(user) or None, "password": unquote(password) or None}
-    return chosen(addresses, sentinel_kwargs=sentinel_settings, **settings).master_for(service)
+    login_settings = {"db": int(db or 0), "username": unquote(user) or None, "password": unquote(password) or None}
+    return chosen(addresses, sentinel_kwargs=sentinel_settings, **settings, **login_settings).master_for(service)

@@ -92,7 +92,7 @@ class Pooled:
 
     def _confirmed(self, replicas: int) -> None:
         if replicas < 1:
-            raise NotReplicated(f"Redis at {self.where}: written, but no replica confirmed it in {self._replicas_ms} ms")
+            raise NotReplicated(f"Redis at {self.where}: written, but no replica confirmed in {self._replicas_ms} ms")
 
     def _answers(self, replies: list[Any]) -> list[Any]:
         for reply in replies:
@@ -115,7 +115,7 @@ class BlockingPort(Pooled):
     blocking = True
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251  no loop runs below a blocking port
 
     def monotonic(self) -> float:
         return clock.monotonic()
@@ -250,7 +250,8 @@ class AsyncPort(Pooled):
         """Connected, and not closed by the server while it lay idle."""
         try:
             await connection.connect()
-            look = getattr(connection, "can_read", None) or connection.can_read_destructive  # the name before redis-py 8
+            # redis-py before 8 has the other name
+            look = getattr(connection, "can_read", None) or connection.can_read_destructive
             try:
                 if not await look():
                     return

@@ -15,6 +15,8 @@ from queuekit.domain.state import Line, State
 
 Bytes: TypeAlias = "bytes | None"
 Extras: TypeAlias = "Sequence[Bytes] | None"  # opts, progress, errors, logs, result
+# Entry, run, extras, and a number: the lease's end of an active job; of one without `run`, its score if it is ready.
+Parts: TypeAlias = "tuple[bytes, Bytes, Extras, Bytes]"
 
 STATES: Final = (
     State.WAITING, State.WAITING, State.DELAYED, State.BLOCKED, State.ACTIVE, State.PARKED, State.COMPLETED,
@@ -124,13 +126,14 @@ def pack_outcome(outcome: Outcome, too_large: bool) -> list[bytes]:
     ]  # fmt: skip
 
 
-def record(queue: str, id: str, entry: bytes, run: Bytes, extras: Extras, number: Bytes, epoch: int = 0) -> JobRecord:
-    """A whole record. `number` is the lease's end of an active job; of one without `run`, its score if it is ready."""
+def record(queue: str, id: str, parts: Parts, epoch: int = 0) -> JobRecord:
+    """A whole record of what scripts answer of a job."""
+    entry, run, extras, number = parts
     if entry[8] & _TIMED_FLAG:
-        created, flags, run_at, priority, version, length = _TIMED.unpack_from(entry)
+        created, _, run_at, priority, version, length = _TIMED.unpack_from(entry)
         start = 22
     else:
-        created, flags, priority, version, length = _ENTRY.unpack_from(entry)
+        created, _, priority, version, length = _ENTRY.unpack_from(entry)
         run_at, start = 0, 14
     name = entry[start : start + length]
     task = _tasks.get(name)

@@ -20,7 +20,9 @@ _AWAY: Final = (
     "LOADING", "BUSY", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOTREADY",
     "MOVED", "ASK", "UNBLOCKED",
 )  # fmt: skip
-_AWAY_TYPES: Final = (rx.BusyLoadingError, rx.ReadOnlyError, rx.ClusterDownError, rx.TryAgainError, rx.MovedError, rx.AskError)
+_AWAY_TYPES: Final = (
+    rx.BusyLoadingError, rx.ReadOnlyError, rx.ClusterDownError, rx.TryAgainError, rx.MovedError, rx.AskError,
+)  # fmt: skip
 _SECRET: Final = re.compile(r"(://[^\s/@:]*:?)[^\s/@]*@")
 
 
@@ -86,7 +88,7 @@ def _refused(queue: str, op: Op, reply: Any) -> QueueKitError:
     if reply[0] == 3:
         return moved(queue, reply[1], reply[2])
     if reply[0] == 4:
-        return QueueFull(f"queue {queue}: {reply[1]} jobs wait, more would be over max_size {reply[2]}; nothing was written")
+        return QueueFull(f"queue {queue}: {reply[1]} jobs wait, more are over max_size {reply[2]}; nothing was written")
     return Conflict(f"job {reply[1].decode()}: the unique key {reply[2].decode()!r} is held; nothing was written")
 
 
@@ -100,7 +102,7 @@ def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
     if home is not None:
         answer.home, answer.to = home_of(home), to.decode() if to else None
     for i, name in enumerate(ids):
-        answer.claims.append(record(queue, name.decode(), entries[i], runs[i], extras[i], leases[i]))
+        answer.claims.append(record(queue, name.decode(), (entries[i], runs[i], extras[i], leases[i])))
     if refused:
         whys = [(refused[i].decode(), _REFUSALS[refused[i + 1]]) for i in range(0, len(refused), 2)]
         place = {name: i for i, name in reversed(list(enumerate(order)))}  # the first, where one id stands twice
@@ -111,12 +113,12 @@ def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
 def renewed(reply: Any) -> Renewal:
     now, until, lost, cancels = reply
     pairs = {cancels[i].decode(): cancels[i + 1].decode() for i in range(0, len(cancels), 2)}
-    return Renewal(now=now, lease_until=until, lost=[id.decode() for id in lost], cancels=pairs)
+    return Renewal(now=now, lease_until=until, lost=[name.decode() for name in lost], cancels=pairs)
 
 
 def recovered(reply: Any) -> Recovery:
     now, suspects, crashed, cancelled, grace, more = reply
-    lists = [[id.decode() for id in part] for part in (suspects, crashed, cancelled)]
+    lists = [[name.decode() for name in part] for part in (suspects, crashed, cancelled)]
     return Recovery(
         now=now, suspects=lists[0], crashed=lists[1], cancelled=lists[2], grace_until=grace, more=more == 1
     )  # fmt: skip

@@ -13,12 +13,16 @@ from typing import Final
 
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT
 from queuekit.domain.limits import (
-    AWAITED_AGE, AWAITED_COUNT, DEFAULT_KEEP_COMPLETED, DEFAULT_KEEP_FAILED, DEFAULT_MAX_CRASHES,
+    AWAITED_AGE,
+    AWAITED_COUNT,
+    DEFAULT_KEEP_COMPLETED,
+    DEFAULT_KEEP_FAILED,
+    DEFAULT_MAX_CRASHES,
 )  # fmt: skip
 
-_KEY = re.compile(r"^-- KEYS\[\d+\] (\w+)", re.M)
-_USES = re.compile(r"^ *-- USES (.*)$", re.M)
-_COMMENT = re.compile(r"^\s*--.*\n|\s+-- .*$", re.M)
+_KEY = re.compile(r"^-- KEYS\[\d+\] (\w+)", re.MULTILINE)
+_USES = re.compile(r"^ *-- USES (.*)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n|\s+-- .*$", re.MULTILINE)
 _CONSTANTS: Final = (
     f"local KEEP_COMPLETED, KEEP_FAILED = '{DEFAULT_KEEP_COMPLETED.label}', '{DEFAULT_KEEP_FAILED.label}'\n"
     f"local MAX_CRASHES, ERRORS_KEPT, LOGS_KEPT = {DEFAULT_MAX_CRASHES}, {ERRORS_KEPT}, {LOGS_KEPT}\n"

@@ -31,5 +31,11 @@ class Alter(Base):
 
     async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
         """One script; see annotate.lua."""
-        args = [id.encode(), token.encode(), given(note.progress), len(note.logs), pack_items(note.logs)]
+        args: list[bytes | int] = [
+            id.encode(),
+            token.encode(),
+            given(note.progress),
+            len(note.logs),
+            pack_items(note.logs),
+        ]
         return bool(await self._call("annotate", queue, args))

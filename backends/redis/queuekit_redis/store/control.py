@@ -77,6 +77,6 @@ class Control(Base):
         """One script; see beat.lua. Queues that a worker serves are kept on the list of all."""
         await self._announce(worker.queues)
         told = json.dumps(dataclasses.asdict(worker)).encode()
-        args = [self._moved(), worker.id.encode(), ttl, told]
+        args: list[bytes | int] = [self._moved(), worker.id.encode(), ttl, told]
         now: int = (await self._port.script(self._scripts["beat"], [self._store["workers"]], args))[0]
         return now

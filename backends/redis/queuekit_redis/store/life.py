@@ -22,7 +22,7 @@ class Life(Base):
         info = await self._info()
         version = tuple(int(part) for part in info.get("redis_version", "0").split(".")[:2])
         if version < OLDEST:
-            raise ConfigError(f"Redis at {self._port.where} is {info.get('redis_version')}; queuekit needs 6.2 or later")
+            raise ConfigError(f"Redis at {self._port.where} is {info.get('redis_version')}; queuekit needs 6.2 or more")
         policy = info.get("maxmemory_policy", "")
         if policy.startswith("allkeys") and not self._options.allow_eviction:
             raise ConfigError(
@@ -36,8 +36,8 @@ class Life(Base):
         ])  # fmt: skip
         if int(found) != SCHEMA:
             raise SchemaMismatch(
-                f"namespace {self._namespace} in Redis at {self._port.where} has schema {int(found)}, this queuekit {SCHEMA}: "
-                "use the queuekit that wrote it, or another namespace"
+                f"namespace {self._namespace} in Redis at {self._port.where} has schema {int(found)}, this queuekit "
+                f"{SCHEMA}: use the queuekit that wrote it, or another namespace"
             )
 
     async def close(self) -> None:
@@ -60,7 +60,8 @@ class Life(Base):
 
     async def _info(self) -> dict[str, str]:
         """INFO of the sections that matter, as text by name."""
-        replies = await self._port.commands([(b"INFO", section) for section in ("server", "memory", "persistence", "replication")])
+        sections = ("server", "memory", "persistence", "replication")
+        replies = await self._port.commands([(b"INFO", section) for section in sections])
         lines = b"\n".join(replies).decode(errors="replace").splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
@@ -80,5 +81,3 @@ def warnings(info: dict[str, str]) -> tuple[str, ...]:
     if info.get("role") == "slave":
         found.append("this is a replica: it takes no writes")
     return tuple(found)
-
-

@@ -16,7 +16,7 @@ class Produce(Base):
     async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
         """One script for the whole call; see enqueue.lua."""
         if within is not None:
-            raise Unsupported("this Redis store does not write within a pipeline of the caller: enqueue without `within`")
+            raise Unsupported("this Redis store writes within no pipeline of the caller: leave `within` unset")
         bounded(len(jobs), "jobs")
         args: list[bytes | int] = [op.actor.encode(), op.n, self._moved(), 0, len(jobs)]
         specs: list[bytes] = []

@@ -25,7 +25,7 @@ class Read(Base):
             names = ids[start : start + _GET_MAX]
             epoch, *parts = await self._call("get", queue, [name.encode() for name in names])
             found += [
-                None if part is None else record(queue, name, *part, epoch=number(epoch) or 0)
+                None if part is None else record(queue, name, part, number(epoch) or 0)
                 for name, part in zip(names, parts, strict=True)
             ]
         return found
@@ -43,11 +43,9 @@ class Read(Base):
             last.encode(),
         ])  # fmt: skip
         records = [
-            record(queue, name.decode(), *part, epoch=number(epoch) or 0)
-            for name, part in zip(names, parts, strict=True)
-        ]  # fmt: skip
-        after = None if cursor is None else json.dumps([where.state, int(cursor[0]), int(cursor[1]), cursor[2].decode()])
-        return Found(records=records, cursor=after, scanned=scanned, total=total)
+            record(queue, name.decode(), part, number(epoch) or 0) for name, part in zip(names, parts, strict=True)
+        ]
+        return Found(records=records, cursor=_closed(where.state, cursor), scanned=scanned, total=total)
 
     async def count(self, queue: str) -> Counts:
         """One script; see count.lua."""
@@ -95,13 +93,21 @@ class Read(Base):
         return sorted(beats, key=lambda beat: beat.id)
 
 
+def _closed(state: State, place: tuple[bytes, bytes, bytes] | None) -> str | None:
+    """The cursor behind the record that stands at `place` (line, score, id)."""
+    if place is None:
+        return None
+    line, score, last = place
+    return json.dumps([state, int(line), int(score), last.decode()])
+
+
 def _opened(where: Where) -> tuple[str, int, str]:
     """Line, score and id behind a cursor. Raises InvalidOption for one that is not ours."""
     if where.cursor is None:
         return "", 0, ""
     try:
-        state, line, score, id = json.loads(where.cursor)
-        place = (str(int(line)), int(score), str(id))
+        state, line, score, last = json.loads(where.cursor)
+        place = (str(int(line)), int(score), str(last))
     except (ValueError, TypeError) as error:
         raise InvalidOption(f"{where.cursor!r:.80} is no cursor of this store") from error
     if state != where.state:
