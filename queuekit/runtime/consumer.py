@@ -16,6 +16,7 @@ from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refu
 from queuekit.domain.redact import redact
 from queuekit.domain.state import Line
 from queuekit.errors import Stale, StoreUnavailable
+from queuekit.runtime.agent import raise_if_cancelled
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.announcer import Announcer
 from queuekit.runtime.claim import Claim, Stop
@@ -85,6 +86,9 @@ class Consumer:
             except asyncio.CancelledError:
                 if self.closing and self._abandoned:
                     raise
+                task = asyncio.current_task()
+                while task is not None and task.cancelling():
+                    task.uncancel()
                 self.close()
                 self.abandon()
             except GaveUp:
@@ -165,6 +169,7 @@ class Consumer:
         slots = self.slots
         while True:
             self._rung = False
+            raise_if_cancelled()
             if self._request is not None:  # cancelled in the middle of a call: what it did at the store is unknown
                 await self._perform(self._request)
                 continue

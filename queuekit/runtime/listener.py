@@ -7,6 +7,7 @@ import logging
 
 from queuekit.domain.redact import redact
 from queuekit.errors import StoreUnavailable
+from queuekit.runtime.agent import raise_if_cancelled
 from queuekit.runtime.consumer import Consumer
 from queuekit.runtime.source import Source
 from queuekit.store.protocol import JobStore
@@ -41,12 +42,15 @@ class Listener:
                 woken = await self._store.wait(queues, WAIT)
             except StoreUnavailable as error:
                 log.debug("not listening for now: %s", redact(str(error)))
+                raise_if_cancelled()
                 await asyncio.sleep(_PAUSE)
                 continue
             except Exception:
                 log.exception("listening failed, trying again")
+                raise_if_cancelled()
                 await asyncio.sleep(_PAUSE)
                 continue
+            raise_if_cancelled()
             for queue in woken:
                 consumer, source = self._of[queue]
                 source.wake()

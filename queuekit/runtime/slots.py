@@ -16,6 +16,7 @@ from queuekit.domain.outcome import Outcome
 from queuekit.runtime.claim import Claim
 
 log = logging.getLogger("queuekit.runtime.slots")
+STUBBORN = 1.0  # seconds
 BREATH = 0.005  # seconds of uninterrupted running after which others get the event loop
 
 
@@ -79,11 +80,13 @@ class Slots:
             self.empty.set()
 
     async def close(self) -> None:
-        """End the idle slots; a busy one is cancelled."""
+        """End the idle slots; a busy one is cancelled. A handler that will not be cancelled is left behind."""
         self._closing = True
-        for task in tuple(self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STUBBORN)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A slot ends only when the worker does; otherwise another takes its place, and the reason is told."""
@@ -96,7 +99,7 @@ class Slots:
     async def _slot(self) -> None:
         loop, ready, run = asyncio.get_running_loop(), self.ready, self._runner.run
         since = clock.monotonic()
-        while True:
+        while not self._closing:  # a busy slot swallows the cancel of its handler, and ends here
             while not ready:
                 future: asyncio.Future[None] = loop.create_future()
                 self._idle.append(future)

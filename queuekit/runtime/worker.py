@@ -18,6 +18,7 @@ from queuekit import clock, ids
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.domain.redact import redact
 from queuekit.errors import StoreUnavailable
+from queuekit.runtime.agent import end
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.announcer import Announcer
 from queuekit.runtime.claim import Claim, Stop
@@ -102,15 +103,14 @@ class Worker:
         if self._stopping is None or self._hurry is None or self.plan is None:
             return
         seconds = self.plan.grace / 1000 if grace is None else grace
-        deadline = clock.monotonic() + seconds
         if not self._stopping.is_set():
             log.info("worker %s stops: %.1f s for what runs", self.id, seconds)
-            self._deadline = deadline
+            self._deadline = clock.monotonic() + seconds
             self._stopping.set()
-        elif deadline < self._deadline:
-            self._deadline = deadline
         if seconds <= 0:
             self._hurry.set()
+        elif clock.monotonic() + seconds < self._deadline:
+            asyncio.get_running_loop().call_later(seconds, self._hurry.set)
 
     def running(self) -> list[Claim]:
         """What runs now."""
@@ -231,11 +231,13 @@ class Worker:
         self.ask_stop()
         for consumer in self._consumers:
             consumer.close()
-        await self._until_idle(lambda: self._deadline)
-        interrupted = clock.monotonic()
+        await self._until_idle()
         for consumer in self._consumers:
             consumer.interrupt()
-        await self._until_idle(lambda: interrupted + CLEANUP, hurry=False)
+        patience = clock.monotonic() + CLEANUP
+        # Coroutines clean up; a thread cannot be interrupted and is not waited for.
+        while clock.monotonic() < patience and any(claim.task is not None for claim in self.running()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         for consumer in self._consumers:
             consumer.abandon()
         if self._tasks:
@@ -245,9 +247,7 @@ class Worker:
             await asyncio.wait(self._tasks, timeout=FLUSH)
         if any(consumer.given_back for consumer in self._consumers):
             self.exit_code = GAVE_BACK
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await end(others)
         await asyncio.to_thread(self._keeper.stop)
         try:
             await asyncio.wait_for(self._pulse.farewell(), _FAREWELL)
@@ -259,16 +259,15 @@ class Worker:
         given = sum(consumer.given_back for consumer in self._consumers)
         log.info("worker %s ended: %d runs, %d given back", self.id, self._announcer.done, given)
 
-    async def _until_idle(self, deadline: Callable[[], float], *, hurry: bool = True) -> None:
+    async def _until_idle(self) -> None:
         """Until no claim is in hand, or the deadline, which may come nearer."""
         assert self._hurry is not None
         idle = asyncio.gather(*(consumer.slots.empty.wait() for consumer in self._consumers))
         haste = asyncio.create_task(self._hurry.wait())
+        ends: set[asyncio.Future[Any]] = {idle, haste}
         try:
-            while not idle.done() and clock.monotonic() < deadline():
-                left = deadline() - clock.monotonic()
-                waits: set[asyncio.Future[Any]] = {idle, haste} if hurry and not haste.done() else {idle}
-                await asyncio.wait(waits, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            left = max(0.0, self._deadline - clock.monotonic())
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         finally:
             idle.cancel()
             haste.cancel()

@@ -1,7 +1,8 @@
-"""Kits on fresh namespaces for worker tests: on SQLite by default, on every store where a test asks for `each_store`."""
+"""Kits on fresh namespaces for worker tests: on SQLite, and on every store where a test asks for `each_store`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ WAIT = 20  # seconds a test waits for what must come
 @pytest.fixture
 def store_kind() -> str:
     """Which store a test runs on; `each_store` gives it every one."""
-    return "sqlite"
+    return os.environ.get("RUNTIME_TEST_STORE", "sqlite")
 
 
 @pytest.fixture

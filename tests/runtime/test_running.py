@@ -7,6 +7,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ from queuekit import (
 from tests.runtime.conftest import WAIT, each_store, working
 
 
-async def ended(handle: JobHandle[object]) -> Job:
+async def ended(handle: JobHandle[Any]) -> Job:
     """The job once it has ended, however it did."""
     try:
         await handle.aresult(timeout=WAIT)
@@ -84,14 +85,16 @@ async def test_backoff_delays_the_next_run_by_the_stores_clock(kit: QueueKit) ->
     async def breaks(ctx: JobContext) -> float:
         if ctx.attempt == 1:
             raise ValueError
-        assert ctx.job.run_at is not None and ctx.job.started_at is not None
+        assert ctx.job.run_at is not None
+        assert ctx.job.started_at is not None
         return (ctx.job.started_at - ctx.job.run_at).total_seconds()
 
     handle = await breaks.aenqueue()
     async with working(kit):
         late = await handle.aresult(timeout=WAIT)
     job = await handle.aget()
-    assert job is not None and job.run_at is not None
+    assert job is not None
+    assert job.run_at is not None
     assert (job.run_at - job.errors[0].at).total_seconds() >= 0.35
     assert 0 <= late < 1, "the timer fires when the job is due, not at the poll floor"
 
@@ -151,7 +154,7 @@ async def test_a_result_that_cannot_be_stored_fails_the_job_without_another_run(
     runs: list[int] = []
 
     @kit.task(attempts=3)
-    async def returns_nonsense():  # type: ignore[no-untyped-def]  # noqa: ANN202  the annotation would refuse it earlier
+    async def returns_nonsense():  # type: ignore[no-untyped-def]  # annotated, it would be refused earlier
         runs.append(1)
         return object()
 
@@ -186,7 +189,8 @@ async def test_a_payload_that_does_not_fit_is_parked_with_the_reason(new_kit: Ca
     async with working(kit):
         await asyncio.wait_for(parked.wait(), WAIT)
     job = await handle.aget()
-    assert job is not None and job.state is State.PARKED
+    assert job is not None
+    assert job.state is State.PARKED
     assert "n" in (job.reason or "")
     assert (job.attempt, job.errors) == (1, ())
 
