@@ -65,7 +65,9 @@ def root(
     namespace: Annotated[
         str | None, typer.Option("--namespace", "-n", help="\\[env: QUEUEKIT_NAMESPACE] \\[default: queuekit]")
     ] = None,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="A queuekit.toml. \\[env: QUEUEKIT_CONFIG]")] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A queuekit.toml. \\[env: QUEUEKIT_CONFIG]")
+    ] = None,
     env_file: Annotated[str | None, typer.Option(metavar="FILE", help="Read variables from FILE first.")] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", "-l", metavar="LEVEL", help="debug, info, warning … \\[default: info]")

@@ -12,10 +12,10 @@ import traceback
 from pathlib import Path
 
 from queuekit import QueueKit
-from queuekit.errors import QueueKitError
+from queuekit.errors import ConfigError
 
 
-class AppError(QueueKitError):
+class AppError(ConfigError):
     """The app that was named cannot be had; the message says which part of the name is wrong."""
 
 

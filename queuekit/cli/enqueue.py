@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json as jsonlib
 import sys
 from collections.abc import Iterator
@@ -36,13 +37,16 @@ def enqueue(
     """Put one job on a queue, or one for each JSON line of standard input."""
     session = reading(context, json)
     options = parse_options(option or [], "job")
-    kit = session.loaded() if session.settings.app else session.kit
+    kit = session.kit
+    if session.settings.app:
+        kit = session.loaded()
+        _known(kit, queue, task)
     if payload == "-":
         if wait is not None:
             raise InvalidOption("--wait is for one job; it cannot be had with JSON lines")
         _enqueue_lines(kit, queue, task, options, as_json=session.json)
         return
-    text = Path(payload[1:]).read_text("utf-8") if payload.startswith("@") else payload
+    text = _file(payload[1:]) if payload.startswith("@") else payload
     handle = kit.queue(queue).enqueue(task, _value(text, payload[:60]), **options)
     if wait is not None:
         raise typer.Exit(_wait(handle, wait, as_json=session.json))
@@ -81,6 +85,22 @@ def _wait(handle: JobHandle[Any], wait: str, *, as_json: bool) -> int:
         return exits.NO
     screen.show_json({"ref": handle.ref, "state": "completed", "result": value} if as_json else value)
     return exits.DONE
+
+
+def _known(kit: QueueKit, queue: str, task: str) -> None:
+    """With an app, a task it does not know is a slip of the pen. Raises InvalidOption with the nearest."""
+    if task in kit.definitions or queue in kit.catch_all:
+        return
+    near = difflib.get_close_matches(task, kit.definitions, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(kit.definitions)) or 'none'}"
+    raise InvalidOption(f"the app has no task {task!r}: {hint}")
+
+
+def _file(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidOption(f"{path} cannot be read: {error}") from error
 
 
 def _value(text: str, where: str) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from queuekit import errors
+from queuekit.cli.apps import AppError
 
 DONE: Final = 0
 NO: Final = 1  # asked and answered: unhealthy, not found, refused
@@ -22,6 +23,7 @@ _USAGE = (
     errors.DuplicateTask,
     errors.Unsupported,
     errors.PayloadError,
+    AppError,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ InQueue = Annotated[str | None, typer.Option("--queue", "-Q", help="Only this qu
 InState = Annotated[
     str | None, typer.Option("--state", "-s", help="waiting, delayed, active, parked, completed, failed …")
 ]
+OneState = Annotated[str, typer.Option("--state", "-s", help="Only of this state.")]
 OfTask = Annotated[str | None, typer.Option("--task", "-t", help="Only this task.")]
 ByError = Annotated[str | None, typer.Option("--error", help="Only where the last error contains this text.")]
 Since = Annotated[str | None, typer.Option(metavar="DURATION", help="Only what ended (or came) in this time: 1h, 2d.")]
@@ -48,11 +49,11 @@ def list_(
 ) -> None:
     """List jobs, a page at a time."""
     session = reading(context, json)
-    said = {"queue": queue, "task": task, "tag": tag, "text": text, "since": since, "cursor": cursor}
+    said: dict[str, Any] = {"queue": queue, "task": task, "tag": tag, "text": text, "since": since, "cursor": cursor}
     where = {name: value for name, value in said.items() if value is not None}
     if state is not None:
         where["state"] = state_of(state)
-    page = session.kit.find(limit=limit, **where)  # type: ignore[misc]  # the names above are those of JobFilter
+    page = session.kit.find(limit=limit, **where)
     if session.json:
         screen.show_json({"jobs": [job.to_dict() for job in page.jobs], "total": page.total, "cursor": page.cursor})
         return
@@ -133,7 +134,7 @@ def why(context: typer.Context, job: Ref, json: Json = False) -> None:
 
 @app.command()
 def retry(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "failed", task: OfTask = None,
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "failed", task: OfTask = None,
     error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
     yes: Yes = False, json: Json = False,
 ) -> None:  # fmt: skip
@@ -146,7 +147,7 @@ def retry(
 
 @app.command()
 def cancel(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "waiting", task: OfTask = None,
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "waiting", task: OfTask = None,
     error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
     yes: Yes = False, reason: Annotated[str, typer.Option(help="Kept with the job.")] = "cancelled by hand",
     json: Json = False,
@@ -160,7 +161,7 @@ def cancel(
 
 @app.command()
 def promote(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = "delayed", task: OfTask = None,
+    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "delayed", task: OfTask = None,
     error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
     yes: Yes = False, json: Json = False,
 ) -> None:  # fmt: skip
@@ -255,7 +256,7 @@ def _resolve(session: Session, text: str) -> tuple[str, str]:
         raise Conflict(f"{name} is a job of {', '.join(r.queue for r in found)}: name it as queue/id")
     if not found:
         raise _missing(session, text)
-    return found[0].queue, id
+    return found[0].queue, found[0].id
 
 
 def _missing(session: Session, job: str) -> typer.Exit:

@@ -96,7 +96,7 @@ def configure(context: typer.Context, queue: Name, option: OptionList = None) ->
     options = parse_options(option or [], "queue")
     if not options:
         raise InvalidOption("what is to change? For example: -o concurrency=5 -o keep_failed=1000")
-    of(context).kit.queue(queue).configure(**options)  # type: ignore[arg-type]  # checked by name just above
+    of(context).kit.queue(queue).configure(**options)
     screen.say(f"configured {queue}: {', '.join(f'{k}={v}' for k, v in options.items())}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,13 +24,17 @@ def worker(
     queues: Annotated[
         str | None,
         typer.Option(
-            "--queues", "-Q", help="Order is priority: a,b,c; or weights: a=3,b=1. \\[default: queues of the app's tasks]"
+            "--queues",
+            "-Q",
+            help="Order is priority: a,b,c; or weights: a=3,b=1. \\[default: queues of the app's tasks]",
         ),
     ] = None,
     exclude: Annotated[str | None, typer.Option("--exclude", "-X", help="Not these: a,b.")] = None,
     type: Annotated[
         str | None,
-        typer.Option(help="Only queues of this profile: light, heavy, NAME, all. \\[env: WORKER_TYPE] \\[default: all]"),
+        typer.Option(
+            help="Only queues of this profile: light, heavy, NAME, all. \\[env: WORKER_TYPE] \\[default: all]"
+        ),
     ] = None,
     concurrency: Annotated[
         int | None,
@@ -59,7 +63,7 @@ def worker(
     """
     session = of(context)
     session.lasting = True
-    options = {
+    options: dict[str, Any] = {
         "queues": queues_of(queues) if queues else None,
         "exclude": _list(exclude),
         "type": type,
@@ -74,7 +78,7 @@ def worker(
     kit = session.loaded(app)
     _await_store(session, patience)
     chosen = {name: value for name, value in options.items() if value is not None}
-    raise typer.Exit(kit.worker(**chosen).run())  # type: ignore[typeddict-item]  # the names are those of WorkerOptions
+    raise typer.Exit(kit.worker(**chosen).run())
 
 
 def queues_of(text: str) -> list[str] | dict[str, int]:

@@ -150,7 +150,7 @@ def test_obliterate_wants_the_name_twice(shell: Shell) -> None:
 
 
 def test_enqueue_waits_for_a_result(shell: Shell) -> None:
-    with shell.start("worker", "app:kit", "-q", "-Q", "mail,maths") as worker:
+    with shell.start("-q", "worker", "app:kit", "-Q", "mail,maths") as worker:
         try:
             ran = shell("enqueue", "maths", "divide", '{"a": 7, "b": 2}', "--wait", "30s")
             assert (ran.code, json.loads(ran.out)) == (0, 3.5)

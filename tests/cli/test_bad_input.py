@@ -17,14 +17,14 @@ def free_port() -> int:
 
 
 def test_an_unknown_provider_names_the_known_ones(shell: Shell) -> None:
-    ran = shell("ping", env={"QUEUEKIT_URL": "", "QUEUE_PROVIDER": "rabbit"})
+    ran = shell.process("ping", env={"QUEUEKIT_URL": "", "QUEUE_PROVIDER": "rabbit"})
     assert ran.code == 2
     for name in ("rabbit", "redis", "bull", "mongo", "agenda", "sqlite", "memory"):
         assert name in ran.err
 
 
 def test_an_unknown_scheme_names_the_known_ones(shell: Shell) -> None:
-    ran = shell("-u", "amqp://localhost", "ping")
+    ran = shell.process("-u", "amqp://localhost", "ping")
     assert ran.code == 2
     for name in ("amqp", "redis", "mongodb", "sqlite"):
         assert name in ran.err
@@ -33,7 +33,7 @@ def test_an_unknown_scheme_names_the_known_ones(shell: Shell) -> None:
 @pytest.mark.parametrize("scheme", ["redis", "mongodb"])
 def test_a_server_that_is_down_is_named_without_its_password(shell: Shell, scheme: str) -> None:
     port = free_port()
-    ran = shell("-u", f"{scheme}://user:canary-7@127.0.0.1:{port}/0", "ping", env={"QUEUEKIT_TIMEOUT": "1s"})
+    ran = shell.process("-u", f"{scheme}://user:canary-7@127.0.0.1:{port}/0", "ping", env={"QUEUEKIT_TIMEOUT": "1s"})
     assert ran.code == 69
     assert "canary-7" not in ran.err
     assert f"127.0.0.1:{port}" in ran.err
@@ -43,7 +43,9 @@ def test_a_server_that_is_down_is_named_without_its_password(shell: Shell, schem
 
 def test_a_worker_waits_for_its_store_and_then_gives_up(shell: Shell) -> None:
     url = f"redis://:canary-7@127.0.0.1:{free_port()}/0"
-    ran = shell("worker", "app:kit", "--wait-store", "1s", env={"QUEUEKIT_URL": url, "QUEUEKIT_TIMEOUT": "500ms"})
+    ran = shell.process(
+        "worker", "app:kit", "--wait-store", "1s", env={"QUEUEKIT_URL": url, "QUEUEKIT_TIMEOUT": "500ms"}
+    )
     assert ran.code == 69
     assert "canary-7" not in ran.err
     assert "waiting up to 1 s" in ran.err
@@ -90,7 +92,7 @@ def test_an_unknown_task_is_told_with_the_nearest(shell: Shell) -> None:
 
 
 def test_a_payload_that_does_not_fit_is_told_field_by_field(shell: Shell) -> None:
-    ran = shell("-A", "app:kit", "enqueue", "mail", "send", '{"cents": "many", "colour": "red"}')
+    ran = shell.process("-A", "app:kit", "enqueue", "mail", "send", '{"cents": "many", "colour": "red"}')
     assert ran.code == 2
     for field in ("to", "cents", "colour"):
         assert field in ran.err
@@ -149,7 +151,7 @@ def test_an_unknown_command_is_usage(shell: Shell) -> None:
 
 
 def test_a_file_in_place_of_the_demo_folder_is_refused(shell: Shell) -> None:
-    ran = shell("demo", "app.py")
+    ran = shell.process("demo", "app.py")
     assert ran.code == 2
     assert "is a file, not a folder" in ran.err
     assert shell("demo", "nowhere").code == 2
@@ -163,6 +165,6 @@ def test_an_unknown_metric_names_the_known_ones(shell: Shell) -> None:
 
 def test_a_file_in_place_of_the_store_is_unavailable(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no database, and long enough to be looked at as one" * 50)
-    ran = shell("-u", f"sqlite:///{tmp_path / 'file'}", "ping")
+    ran = shell.process("-u", f"sqlite:///{tmp_path / 'file'}", "ping")
     assert ran.code in (69, 78)
     assert "file" in ran.err

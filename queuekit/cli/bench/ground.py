@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from queuekit import QueueKit, ids
-from queuekit.cli.bench.tasks import TASKS, payload
+from queuekit.cli.bench.tasks import DRAINED, payload
 from queuekit.cli.crew import Crew
 from queuekit.clock import monotonic
 from queuekit.domain.state import State
@@ -88,9 +88,9 @@ class Ground:
 
     def fill(self, queue: str, task: str, count: int) -> None:
         """Put `count` jobs on the queue, in large batches."""
-        one = TASKS[task].using(queue=queue)
+        one = DRAINED[task].using(queue=queue)
         for start in range(0, count, BATCH):
-            self.kit.enqueue_many([one.make(**payload(n)) for n in range(start, min(start + BATCH, count))])  # type: ignore[arg-type]  # the payload fits both tasks
+            self.kit.enqueue_many([one.make(*payload(n)) for n in range(start, min(start + BATCH, count))])
 
     def drained(self, queue: str, task: str, count: int, concurrency: int) -> dict[str, object]:
         """What one worker process says after running `count` waiting jobs; raises BenchFailed unless each ran once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from queuekit.cli.bench.ground import BATCH, BenchFailed, Ground, Line, last_line, percentile
-from queuekit.cli.bench.tasks import NOTE, due, hold, noop, payload, stamp
+from queuekit.cli.bench.tasks import due, hold, noop, payload, stamp
 from queuekit.cli.crew import Crew
 from queuekit.clock import now, perf
 from queuekit.store.direct import direct
@@ -33,7 +32,7 @@ def enqueue_one(ground: Ground) -> Iterator[Line]:
             one.enqueue(-1, "", "", "", "")  # connects, and loads what is loaded once
             start = perf()
             for n in range(count):
-                one.enqueue(n, "user-123", "BTCUSDT", "fill-456", NOTE)
+                one.enqueue(*payload(n))
             rates.append(count / (perf() - start))
             _expect(ground, queue, count + 1)
     yield Line(metric="enqueue_one", settings=f"{count} jobs, sync, one process", values=tuple(rates), unit="jobs/s")
@@ -137,7 +136,7 @@ def bytes_per_job(ground: Ground) -> Iterator[Line]:
     """What the store grows by for one waiting job of 100 bytes."""
     if "usage" not in ground.store.capabilities.parts:
         return
-    size = len(json.dumps(payload(10_000), separators=(",", ":")))
+    size = len(noop.make(*payload(10_000)).spec.body)
     values = []
     for _ in range(ground.sizes.runs):
         with ground.queue() as queue:

@@ -14,6 +14,7 @@ from queuekit.cli.demo.files import unpacked
 from queuekit.domain.state import State
 
 LARGEST = 10
+PAGE = 500
 SHARES = (50, 90, 99)
 
 
@@ -61,13 +62,11 @@ class Sums:
 def jobs_of(kit: QueueKit, queue: str) -> Iterator[Job]:
     """Every ended job of the queue, from its record."""
     for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
-        cursor: str | None = None
-        while True:
-            page = kit.find(queue=queue, state=state, limit=500, **({"cursor": cursor} if cursor else {}))  # type: ignore[arg-type]  # a key of JobFilter
+        page = kit.find(queue=queue, state=state, limit=PAGE)
+        yield from page.jobs
+        while page.cursor is not None:
+            page = kit.find(queue=queue, state=state, limit=PAGE, cursor=page.cursor)
             yield from page.jobs
-            cursor = page.cursor
-            if cursor is None:
-                break
 
 
 def add_up(jobs: Iterable[Job]) -> Sums:
