@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import redis
 from queuekit_redis.backend import RedisBackend
@@ -39,4 +41,5 @@ class RedisHarness(Harness):
 
 
 def make(request: pytest.FixtureRequest) -> Harness:
-    return RedisHarness(request.getfixturevalue("redis_url"))
+    other = os.environ.get("QUEUEKIT_TEST_REDIS_URL")  # to run the suite on another version or product
+    return RedisHarness(other or request.getfixturevalue("redis_url"))

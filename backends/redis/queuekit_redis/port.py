@@ -352,5 +352,5 @@ class AsyncPort(Pooled):
 
 
 def _block(seconds: float) -> str:
-    """The time-out of a blocking pop: 0 would block for ever."""
-    return f"{min(max(seconds, 0.001), BLOCK_MAX):.3f}"
+    """The time-out of a blocking pop: 0 would block for ever, and so does 0.001 on Redis 6.2, which cuts it to 0."""
+    return f"{min(max(seconds, 0.01), BLOCK_MAX):.3f}"
