@@ -94,6 +94,8 @@ class Consumer:
             except GaveUp:
                 left = sum(len(source.outbox) for source in self.sources)
                 self.given_back += left
+                if not left:
+                    break
                 log.error("%d outcomes could not be handed in: those jobs run again when their leases end", left)
                 break
             else:
