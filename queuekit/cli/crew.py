@@ -121,7 +121,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def apart(settings: Settings, room: str, folder: str | None = None) -> Settings:
     """The same store in a namespace of its own: nothing of the user's is touched. `folder`: a SQLite file there."""
     namespace = f"{settings.namespace[: NAMESPACE_LIMIT - len(room) - 1]}-{room}"
-    apart = dataclasses.replace(settings, namespace=namespace, file=None, file_tables={}, app=None)
+    apart = dataclasses.replace(settings, namespace=namespace, file=None, file_tables={}, app=None, notes=())
     return apart if folder is None else dataclasses.replace(apart, url=f"sqlite:///{folder}/{room}.db")
 
 

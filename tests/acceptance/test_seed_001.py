@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from queuekit import JobContext, Priority, Processor, Profile, QueueKit, State
+from queuekit.domain.duration import Duration, parse_duration
 from queuekit.errors import PayloadError, PayloadTooLarge
 
 PRODUCER = """
@@ -26,6 +27,10 @@ far = ("queuekit.runtime", "queuekit.cli", "typer", "rich", "redis", "pymongo")
 handlers = [name for name in sys.modules if name.startswith(far)]
 assert not handlers, handlers
 """
+
+
+def seconds(duration: Duration) -> float:
+    return parse_duration(duration) / 1000
 
 
 class ExampleJobPayload(BaseModel):
@@ -93,15 +98,16 @@ def test_S1_7_a_queue_has_concurrency_and_lease(tmp_path: Path) -> None:
 
 
 def test_S1_9_the_light_profile() -> None:
-    assert (Profile.LIGHT.concurrency, Profile.LIGHT.lease) == (50, 30)
+    assert (Profile.LIGHT.concurrency, seconds(Profile.LIGHT.lease)) == (50, 30)
 
 
 def test_S1_10_the_medium_profile() -> None:
-    assert (Profile.MEDIUM.concurrency, Profile.MEDIUM.lease) == (10, 300)
+    assert (Profile.MEDIUM.concurrency, seconds(Profile.MEDIUM.lease)) == (10, 300)
 
 
 def test_S1_11_the_heavy_profile() -> None:
-    assert (Profile.HEAVY.concurrency, Profile.HEAVY.lease, Profile.HEAVY.stalled_check) == (1, 3600, 300)
+    heavy = Profile.HEAVY
+    assert (heavy.concurrency, seconds(heavy.lease), seconds(heavy.stalled_check)) == (1, 3600, 300)
 
 
 def test_S1_12_a_profile_of_ones_own(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_S2_15_attempts_by_queue(tmp_path: Path) -> None:
 
 
 def test_S2_21_ping_says_pong(tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / "queuekit", "-u", f"sqlite:///{tmp_path}/q.db", "ping"]
+    command = [str(Path(sys.executable).parent / "queuekit"), "-u", f"sqlite:///{tmp_path}/q.db", "ping"]
     assert subprocess.check_output(command, text=True).startswith("PONG")
 
 

@@ -28,10 +28,12 @@ from queuekit.domain.redact import redact
 from queuekit.domain.state import TERMINAL
 from queuekit.errors import InvalidOption, QueueKitError, StoreUnavailable
 from queuekit.settings import Settings
+from queuekit.store.direct import direct
 
 CHUNK = 500  # jobs a call
 LOOK = 0.1  # seconds between two looks at the counts
 LEASE = 3_000  # ms: a killed worker's jobs run again soon enough to be watched
+COMING = 15.0  # seconds for workers to come
 STUCK = 120.0  # seconds without one ended job
 RESTARTS = 3  # of a whole crew that is gone
 
@@ -74,7 +76,8 @@ def demo(
         if session.json:
             screen.show_json(sums.to_dict())
         else:
-            where = f"{redact(settings.url)} (chosen by {session.settings.chosen_by})"
+            named = "temporary: none was named" if private(session.settings) else f"chosen by {settings.chosen_by}"
+            where = f"{redact(settings.url)} ({named})"
             report.show(sums, folder=str(folder or standard_library()), store=where, wall=monotonic() - began)
     if sums.files != len(paths):
         raise DemoFailed(f"{len(paths)} jobs were made, but {sums.files} ended")
@@ -95,9 +98,20 @@ class Run:
         with Crew("queuekit.cli.demo.hand", self.settings) as crew, _progress(len(paths), quiet=self.quiet) as advance:
             for _ in range(processes):
                 crew.start(told)
+            self._meet(crew)
             self._enqueue(folder, paths)
             self._await(crew, len(paths), told, advance)
         return report.add_up(report.jobs_of(self.kit, self.queue))
+
+    def _meet(self, crew: Crew) -> None:
+        """Until all workers are there, so that they share the work; one that does not come is no reason to stop."""
+        deadline = monotonic() + COMING
+        store = self.kit.blocking_store()
+        while monotonic() < deadline:
+            there = {beat.pid for beat in direct(store.workers())}
+            if all(hand.pid in there for hand in crew.alive):
+                return
+            time.sleep(LOOK / 4)
 
     def _enqueue(self, folder: Path, paths: list[str]) -> None:
         # By name, as a producer would that does not have the handler.
