@@ -51,7 +51,7 @@ async def put_between(kit: QueueKit, fault: Any) -> Faulty:
     async def store() -> Faulty:
         return faulty
 
-    kit.async_store = store  # type: ignore[method-assign,assignment]  # what a worker opens
+    kit.async_store = store  # type: ignore[method-assign]  # what a worker opens
     return faulty
 
 
