@@ -19,11 +19,12 @@ from queuekit.embedded.port import AsyncPort, BlockingPort
 from queuekit.embedded.replies import DiskFull
 from queuekit.embedded.work import Work
 from queuekit.errors import QueueFull, Stale
+from queuekit.store.parts import Used
 from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 
 R = TypeVar("R")
-CAPABILITIES: Final = Capabilities(parts=frozenset({"unique"}), strays=True, wake="notify")
+CAPABILITIES: Final = Capabilities(parts=frozenset({"unique", "usage"}), strays=True, wake="notify")
 
 
 class EmbeddedStore:
@@ -159,6 +160,15 @@ class EmbeddedStore:
             return found[0][0]
         await self._until(((self._ns, queue, id),), probe, timeout)
         return (await self.get(queue, [id]))[0]
+
+    async def usage(self) -> Used:
+        def act(conn: sqlite3.Connection) -> Used:
+            pages, free, size = (
+                int(conn.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+            )
+            return Used(bytes=(pages - free) * size)
+
+        return await self._port.read(act)
 
     async def _until(self, keys: tuple[Key, ...], probe: Callable[[sqlite3.Connection], bool], timeout: int) -> bool:
         """True when `probe` found something or somebody rang; False after `timeout` ms."""

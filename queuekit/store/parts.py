@@ -42,6 +42,21 @@ class Followed:
     reset: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What the server counts of itself. None where it does not."""
+
+    bytes: int  # of everything it keeps here, indexes included
+    commands: int | None = None  # since its start, of all clients; those inside scripts too
+    requests: int | None = None  # reads from clients' sockets: about one a round trip
+
+
+class Usage(Protocol):
+    async def usage(self) -> Used:
+        """*Effect* none. For bench and doctor: differences of two answers mean something, one alone does not.
+        *Cost* a few round trips."""
+
+
 class Schedules(Protocol):
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
         """*Effect* stored if its rev is the stored one or its digest is new. *Raises* Conflict, Moved."""

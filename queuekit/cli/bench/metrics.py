@@ -16,6 +16,7 @@ from queuekit.cli.bench.tasks import due, hold, noop, payload, stamp
 from queuekit.cli.crew import Crew
 from queuekit.clock import now, perf
 from queuekit.store.direct import direct
+from queuekit.store.parts import Used
 
 SETTLE = 2.0  # seconds an idle worker gets to become idle
 SPACING = 0.02  # between two latency samples: the worker is idle again
@@ -108,48 +109,49 @@ def lateness_delayed(ground: Ground) -> Iterator[Line]:
 def idle_commands(ground: Ground) -> Iterator[Line]:
     """What an idle worker asks of the server, by the server's own counters; and what it costs this machine."""
     seconds = 5.0 if ground.sizes.quick else 20.0
-    asked, cpu = [], []
+    seen: dict[str, list[float]] = {"commands/s": [], "requests/s": [], "%": []}
     for _ in range(1 if ground.sizes.quick else ground.sizes.runs):
         with ground.queue() as queue, ground.crew() as crew:
             hand = crew.start({"queue": queue, "concurrency": 10}, listen=True)
-            noop.using(queue=queue).enqueue(0, "", "", "", "")
+            noop.using(queue=queue).enqueue(*payload(0))
             ground.await_jobs(queue, 1)
             time.sleep(SETTLE)
-            own = _commands(ground) - _commands(ground)  # minus what one look costs
-            before, used, start = _commands(ground), _cpu(hand.pid), perf()
+            looks = [_used(ground), _used(ground)]  # their difference is what looking costs
+            busy, start = _cpu(hand.pid), perf()
             time.sleep(seconds)
             spent = perf() - start
-            asked.append((_commands(ground) - before + own) / spent)
-            cpu.append((_cpu(hand.pid) - used) / spent * 100)
+            looks.append(_used(ground))
+            seen["%"].append((_cpu(hand.pid) - busy) / spent * 100)
+            for unit, counts in (
+                ("commands/s", [o.commands for o in looks]),
+                ("requests/s", [o.requests for o in looks]),
+            ):
+                before, after, end = counts
+                if before is not None and after is not None and end is not None:
+                    seen[unit].append((end - after - (after - before)) / spent)
             _stop(ground, queue, hand, crew, 1)
-    if "usage" in ground.store.capabilities.parts:
-        yield Line(
-            metric="idle_commands",
-            settings="one idle worker, inner calls of scripts counted",
-            values=tuple(asked),
-            unit="commands/s",
-        )
-    yield Line(metric="idle_commands", settings="one idle worker, CPU of its process", values=tuple(cpu), unit="%")
+    told = {
+        "commands/s": "one idle worker; commands inside scripts counted",
+        "requests/s": "one idle worker; reads from its sockets",
+        "%": "one idle worker; CPU of its process",
+    }
+    for unit, values in seen.items():
+        if values:
+            yield Line(metric="idle_commands", settings=told[unit], values=tuple(values), unit=unit)
 
 
 def bytes_per_job(ground: Ground) -> Iterator[Line]:
     """What the store grows by for one waiting job of 100 bytes."""
-    if "usage" not in ground.store.capabilities.parts:
-        return
     size = len(noop.make(*payload(10_000)).spec.body)
     values = []
     for _ in range(ground.sizes.runs):
         with ground.queue() as queue:
             ground.fill(queue, "noop", BATCH)
-            before = direct(ground.store.usage()).bytes  # type: ignore[attr-defined]  # a part, asked for above
+            before = _used(ground).bytes
             ground.fill(queue, "noop", ground.sizes.jobs)
-            values.append((direct(ground.store.usage()).bytes - before) / ground.sizes.jobs)  # type: ignore[attr-defined]  # as above
-    yield Line(
-        metric="bytes_per_job",
-        settings=f"{ground.sizes.jobs} waiting jobs, {size}-byte payload",
-        values=tuple(values),
-        unit="bytes",
-    )
+            values.append((_used(ground).bytes - before) / ground.sizes.jobs)
+    said = f"{ground.sizes.jobs} waiting jobs, payload of {size} bytes"
+    yield Line(metric="bytes_per_job", settings=said, values=tuple(values), unit="bytes")
 
 
 def worker_rss(ground: Ground) -> Iterator[Line]:
@@ -234,10 +236,13 @@ def _beaten(ground: Ground, pid: int) -> None:
     raise BenchFailed(f"worker process {pid} told the store nothing for 30 s")
 
 
-def _commands(ground: Ground) -> int:
-    if "usage" not in ground.store.capabilities.parts:
-        return 0
-    return int(direct(ground.store.usage()).commands)  # type: ignore[attr-defined]  # a part, asked for above
+def _used(ground: Ground) -> Used:
+    """What the server counts of itself; nothing where the store lacks that part."""
+    store = ground.store
+    if "usage" not in store.capabilities.parts:
+        return Used(bytes=0)
+    used: Used = direct(store.usage())  # type: ignore[attr-defined]  # the part is there
+    return used
 
 
 def _cpu(pid: int) -> float:

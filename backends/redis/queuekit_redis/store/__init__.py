@@ -8,7 +8,8 @@ from queuekit_redis.store.hot import HotPath
 from queuekit_redis.store.life import Life
 from queuekit_redis.store.notify import Notify
 from queuekit_redis.store.produce import Produce
+from queuekit_redis.store.usage import Usage
 
 
-class RedisStore(Life, Produce, HotPath, Alter, Control, Notify):
+class RedisStore(Life, Produce, HotPath, Alter, Control, Notify, Usage):
     """Every core family over one port. Over a blocking port threads may share it."""
