@@ -164,7 +164,8 @@ class EmbeddedStore:
     async def usage(self) -> Used:
         def act(conn: sqlite3.Connection) -> Used:
             pages, free, size = (
-                int(conn.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+                int(conn.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
             )
             return Used(bytes=(pages - free) * size)
 
