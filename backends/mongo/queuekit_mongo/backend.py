@@ -86,7 +86,7 @@ def _database(client: Any) -> str:
 
 def _where(client: Any) -> str:
     """Hosts of a client that was handed in; credentials are not among what it shows."""
-    seeds = ",".join(f"{host}:{port}" for host, port in sorted(client._topology_settings.seeds))
+    seeds = ",".join(f"{host}:{port}" for host, port in sorted(client.topology_description.server_descriptions()))
     return f"mongodb://{seeds}/{_database(client)}"
 
 

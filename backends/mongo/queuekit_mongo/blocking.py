@@ -31,8 +31,8 @@ from queuekit_mongo.port import (
     statements,
     translated,
 )
-from queuekit_mongo.queries import Find, Pipe, Write
 from queuekit_mongo.replies import meaning
+from queuekit_mongo.statements import Find, Pipe, Write
 
 
 class BlockingPort:

@@ -7,10 +7,9 @@ sorted by (due, lease end, end); `unique` while it holds its key; `expiry` while
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from bson import Binary
 from bson.datetime_ms import DatetimeMS
 
 from queuekit.domain.job import JobRecord, JobSpec, Retention, UniqueKey
@@ -32,6 +31,21 @@ READY: Final = LINES[Line.READY]
 _LINES: Final = (Line.SUSPECT, Line.READY, Line.HELD)
 _STATES: Final = {str(s): s for s in State} | {s + OWN: s for s in TERMINAL}
 _ENDED: Final = frozenset({*TERMINAL, State.PARKED})
+_ALWAYS: Final = frozenset(
+    {"_id", "queue", "part", "task", "body", "priority", "state", "line", "place", "created_at", "rev", "epoch", "op"}
+)
+# Fields of a document that are fields of a record. BSON's 64-bit integers come as a subclass of int, which JSON
+# writers refuse: times become plain ones.
+_READERS: Final[dict[str, Callable[[Any], Any]]] = (
+    dict.fromkeys(("run_at", "claimed_at", "expires_at"), int)
+    | dict.fromkeys(("logs", "errors"), tuple)
+    | dict.fromkeys(("keep_completed", "keep_failed"), Retention.parse)
+    | dict.fromkeys(
+        ("version", "options", "claims", "failures", "snoozes", "crashes", "token", "worker", "cancel", "progress",
+         "result", "reason", "keep", "group", "trace"),
+        lambda value: value,
+    )
+)  # fmt: skip
 # What stays of a removed job: who it was, which calls made, settled and changed it, and a key held for a time.
 STUB_FIELDS: Final = frozenset({"_id", "part", "queue", "op", "settled", "did", "created_at", "unique", "unique_until"})
 JOB_FIELDS: Final = (
@@ -46,7 +60,7 @@ def new(spec: JobSpec, *, id: str, queue: str, epoch: int, now: int, place: int,
     """The document of a job that a producer asked for. `id` and `queue` are keys."""
     due = spec.run_at if spec.run_at is not None else None if spec.delay is None else now + spec.delay
     doc: Document = {
-        "_id": id, "queue": queue, "part": PART, "task": spec.task, "body": Binary(spec.body),
+        "_id": id, "queue": queue, "part": PART, "task": spec.task, "body": bytes(spec.body),
         "priority": spec.priority, "place": place, "created_at": now, "rev": 1, "epoch": epoch, "op": op,
     }  # fmt: skip
     if due is not None:
@@ -58,7 +72,7 @@ def new(spec: JobSpec, *, id: str, queue: str, epoch: int, now: int, place: int,
     if spec.version != 1:
         doc["version"] = spec.version
     if spec.options:
-        doc["options"] = Binary(spec.options)
+        doc["options"] = bytes(spec.options)
     if spec.trace is not None:
         doc["trace"] = spec.trace
     if spec.keep_completed is not None:
@@ -86,31 +100,27 @@ def _unique(key: UniqueKey, now: int) -> Document:
 
 
 def record(doc: Mapping[str, Any]) -> JobRecord:
-    """The job a document holds."""
-    get = doc.get
-    state = _STATES[doc["state"]]
-    at, run_at, claimed_at, expires_at = (_int(get(name)) for name in ("at", "run_at", "claimed_at", "expires_at"))
-    completed, failed, uniq = get("keep_completed"), get("keep_failed"), get("uniq")
-    line = get("was", READY) if state is State.ACTIVE else get("line")
-    return JobRecord(
+    """The job a document holds. Fields that most documents lack are looked at only where they are."""
+    stored, own = doc["state"], doc.keys() - _ALWAYS
+    state = _STATES[stored]
+    line = doc.get("was", READY) if state is State.ACTIVE else doc.get("line")
+    job = JobRecord(
         queue=after_slash(doc["queue"]), id=after_slash(doc["_id"]), task=doc["task"], body=doc["body"],
-        version=get("version", 1), priority=doc["priority"], options=get("options", b""), state=state,
-        line=None if line is None else _LINES[line], place=int(doc["place"]), created_at=int(doc["created_at"]),
-        run_at=run_at, rev=doc["rev"], epoch=doc["epoch"], claims=get("claims", 0), failures=get("failures", 0),
-        snoozes=get("snoozes", 0), crashes=get("crashes", 0), token=get("token"), worker=get("worker"),
-        claimed_at=claimed_at, lease_until=at if state is State.ACTIVE else None, cancel=get("cancel"),
-        progress=get("progress"), logs=tuple(get("logs", ())), errors=tuple(get("errors", ())), result=get("result"),
-        reason=get("reason"), ended_at=at if state in _ENDED else None, keep=get("keep"),
-        keep_completed=None if completed is None else Retention.parse(completed),
-        keep_failed=None if failed is None else Retention.parse(failed),
-        unique=None if uniq is None else UniqueKey(**uniq), group=get("group"), expires_at=expires_at,
-        trace=get("trace"),
+        priority=doc["priority"], state=state, line=None if line is None else _LINES[line], place=int(doc["place"]),
+        created_at=int(doc["created_at"]), rev=doc["rev"], epoch=doc["epoch"],
     )  # fmt: skip
-
-
-def _int(value: int | None) -> int | None:
-    """BSON's 64-bit integers come as a subclass of int, which JSON writers refuse."""
-    return None if value is None else int(value)
+    for name in own:
+        read = _READERS.get(name)
+        if read is not None:
+            setattr(job, name, read(doc[name]))
+    if "at" in own:
+        if state is State.ACTIVE:
+            job.lease_until = int(doc["at"])
+        elif state in _ENDED:
+            job.ended_at = int(doc["at"])
+    if "uniq" in own:
+        job.unique = UniqueKey(**doc["uniq"])
+    return job
 
 
 def state_of(doc: Mapping[str, Any]) -> State | None:
@@ -126,10 +136,6 @@ def ended(state: State) -> bool:
 def when(ms: int) -> DatetimeMS:
     """A moment as the date that a TTL index reads."""
     return DatetimeMS(int(ms))
-
-
-def binary(data: bytes) -> Binary:
-    return Binary(data)
 
 
 def conf(doc: Mapping[str, Any]) -> QueueConf:
@@ -152,7 +158,7 @@ def beat(worker: WorkerBeat, namespace: str) -> Document:
         "namespace": namespace, "host": worker.host, "pid": worker.pid, "queues": list(worker.queues),
         "concurrency": worker.concurrency, "started_at": worker.started_at, "running": worker.running,
         "done": worker.done, "version": worker.version, "rss": worker.rss, "lag": worker.lag,
-        "info": Binary(worker.info.encode("utf-8", "surrogatepass")),
+        "info": worker.info.encode("utf-8", "surrogatepass"),
     }  # fmt: skip
 
 

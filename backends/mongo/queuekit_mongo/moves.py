@@ -14,7 +14,7 @@ from queuekit.domain.limits import QueueConf, kept_awaited
 from queuekit.domain.outcome import Kind, Outcome, Refusal
 from queuekit.domain.query import Change, No, Verb
 from queuekit.domain.state import TERMINAL, Move, State, allowed
-from queuekit_mongo.documents import GONE, OWN, READY, STUB_FIELDS, STUB_KEPT, SUSPECT, Document, binary, state_of, when
+from queuekit_mongo.documents import GONE, OWN, READY, STUB_FIELDS, STUB_KEPT, SUSPECT, Document, state_of, when
 
 _MOVES: Final = {
     Kind.COMPLETED: Move.COMPLETE, Kind.FAILED: Move.FAIL, Kind.CANCELLED: Move.CANCEL, Kind.RETRY: Move.RETRY,
@@ -46,7 +46,7 @@ class Draft:
 
     def push(self, name: str, values: list[bytes], kept: int) -> None:
         """Append to a list without replacing it: others may append meanwhile, and `rev` does not tell."""
-        self.pushed[name] = ([binary(value) for value in values], kept)
+        self.pushed[name] = ([bytes(value) for value in values], kept)
 
     def update(self) -> Document:
         """The classic update that makes the stored document the drafted one; no value in it is ever evaluated."""
@@ -71,7 +71,7 @@ def settle(draft: Draft, outcome: Outcome, limit: int) -> Refusal | None:
         return Refusal.TOO_LARGE
     doc, kind, reason, token = draft.doc, outcome.kind, outcome.reason, outcome.token
     if outcome.progress is not None:
-        doc["progress"] = binary(outcome.progress)
+        doc["progress"] = bytes(outcome.progress)
     if outcome.logs:
         draft.push("logs", list(outcome.logs), LOGS_KEPT)
     if outcome.error is not None:
@@ -79,7 +79,7 @@ def settle(draft: Draft, outcome: Outcome, limit: int) -> Refusal | None:
     if "cancel" in doc and kind in _YIELDS:
         kind, reason = Kind.CANCELLED, doc["cancel"]
     if kind is Kind.COMPLETED and outcome.result is not None:
-        doc["result"] = binary(outcome.result)
+        doc["result"] = bytes(outcome.result)
     if kind in _ENDS:
         _reason(doc, reason)
         end(draft, _MOVES[kind], _ENDS[kind], outcome.keep)
@@ -299,7 +299,7 @@ def _reschedule(draft: Draft, change: Change) -> No | None:
 def _replace(draft: Draft, change: Change) -> No | None:
     if draft.state not in (State.WAITING, State.DELAYED, State.PARKED) or change.body is None:
         return No.ILLEGAL
-    draft.doc.update(body=binary(change.body), rev=draft.doc["rev"] + 1)
+    draft.doc.update(body=bytes(change.body), rev=draft.doc["rev"] + 1)
     return None
 
 

@@ -19,8 +19,8 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from queuekit_mongo.collections import Names
-from queuekit_mongo.queries import Find, Pipe, Write
 from queuekit_mongo.replies import DUPLICATE, TOO_LARGE, meaning, write_errors
+from queuekit_mongo.statements import Find, Pipe, Write
 
 P = ParamSpec("P")
 R = TypeVar("R")

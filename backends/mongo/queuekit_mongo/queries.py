@@ -1,83 +1,20 @@
-"""Every filter, update and pipeline as a pure function; each names the index it needs. No driver call here.
+"""What stores and workers do to jobs, as pure functions: each names its index. No driver call here.
 
 Updates are classic ones wherever they can be: their values are never evaluated. The few pipelines let values of users
-in through `literal` only, which a test asserts for this file.
+in through `literal` only, which a test asserts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from queuekit.domain.job import Retention
-from queuekit.domain.state import LIVE, TERMINAL, State
-from queuekit_mongo.collections import BY_ID, EXPIRY, JOBS, KEPT, LINE, PART, QUEUES, STORE, TIMER, TTL, UNIQUE, WORKERS
-from queuekit_mongo.documents import (
-    GONE,
-    JOB_FIELDS,
-    OWN,
-    READY,
-    STUB_KEPT,
-    SUSPECT,
-    Document,
-    binary,
-    when,
-)
-
-UP: Final = 1
-DOWN: Final = -1
-_ORDER: Final = ("priority", "place", "_id")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Find:
-    """A read of whole documents, or of some fields."""
-
-    room: str
-    filter: Document
-    index: str
-    sort: tuple[tuple[str, int], ...] = ()
-    limit: int = 0
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipe:
-    """A read through an aggregation."""
-
-    room: str
-    stages: list[Document]
-    index: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """One update statement; several ride in one command."""
-
-    filter: Document
-    update: Document | list[Document]
-    index: str = BY_ID
-    many: bool = False
-    upsert: bool = False
-    expects: int = 1  # documents it meets where nobody was faster
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Candidates that one statement claims: documents alike in what the claim compares and removes."""
-
-    line: int
-    rev: int
-    frees: bool  # gives a unique key back now
-    expires: bool  # may not expire any more
-    ids: list[str] = field(default_factory=list)
-
-
-def literal(value: object) -> Document:
-    """A value as it is, inside a pipeline: the only way in for what a user wrote (reliability.md 4.2)."""
-    return {"$literal": value}
-
+from queuekit.domain.state import LIVE
+from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
+from queuekit_mongo.documents import GONE, OWN, READY, SUSPECT, Document
+from queuekit_mongo.removals import NOT_STUB, stub
+from queuekit_mongo.statements import TIME_ORDER, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
 
 # ------------------------------------------------------------------ heads and candidates
 
@@ -118,7 +55,7 @@ def candidates(queue: str, limit: int, *, suspects: bool) -> Find:
         room=JOBS,
         filter={"queue": queue, "part": PART, "line": line},
         index=LINE,
-        sort=_sorted("line", *_ORDER),
+        sort=ordered(*WAIT_ORDER),
         limit=limit,
     )
 
@@ -129,7 +66,7 @@ def candidates_behind(queue: str, limit: int, *, priority: int, place: int) -> F
         room=JOBS,
         filter={"queue": queue, "part": PART, "line": READY, "priority": priority, "place": {"$gt": place}},
         index=LINE,
-        sort=_sorted("line", *_ORDER),
+        sort=ordered(*WAIT_ORDER),
         limit=limit,
     )
 
@@ -182,13 +119,13 @@ def complete(
 ) -> Write:
     """Complete runs of one token alike in everything; jobs whose end needs care (`care`) are not met."""
     if keep is not None and keep.count == 0:
-        gone = dict.fromkeys(_NOT_STUB, "")
-        return _complete(ids, token, {"$set": _stub(now) | {"settled": op}, "$unset": gone})
+        gone = dict.fromkeys(NOT_STUB, "")
+        return _complete(ids, token, {"$set": stub(now) | {"settled": op}, "$unset": gone})
     said: Document = {"state": "completed", "at": now, "settled": op}
     if keep is not None:
         said |= {"state": "completed" + OWN, "keep": keep.label}
     if result is not None:
-        said["result"] = binary(result)
+        said["result"] = bytes(result)
     dropped = {"cancel": "", "was": "", "reason": ""}
     return _complete(ids, token, {"$set": said, "$unset": dropped, "$inc": {"rev": 1}})
 
@@ -248,11 +185,11 @@ def note(id: str, token: str, *, until: int | None, progress: bytes | None, logs
     if until is not None:
         said["at"] = until
     if progress is not None:
-        said["progress"] = binary(progress)
+        said["progress"] = bytes(progress)
     if said:
         update["$set"] = said
     if logs:
-        update["$push"] = {"logs": {"$each": [binary(line) for line in logs], "$slice": -kept}}
+        update["$push"] = {"logs": {"$each": [bytes(line) for line in logs], "$slice": -kept}}
     return Write(filter={"_id": id, "token": token, "state": "active"}, update=update)
 
 
@@ -261,7 +198,7 @@ def expired_leases(queue: str, now: int, limit: int) -> Find:
         room=JOBS,
         filter=_active(queue) | {"at": {"$lte": now}},
         index=TIMER,
-        sort=_sorted("queue", "part", "state", "at", "_id"),
+        sort=ordered(*TIME_ORDER),
         limit=limit,
     )
 
@@ -285,7 +222,7 @@ def due(queue: str, now: int, limit: int) -> Find:
         room=JOBS,
         filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True, "$lte": now}},
         index=TIMER,
-        sort=_sorted("queue", "part", "state", "at", "_id"),
+        sort=ordered(*TIME_ORDER),
         limit=limit,
     )
 
@@ -294,9 +231,9 @@ def next_due(queue: str) -> Find:
     """When the earliest delayed job is due."""
     return Find(
         room=JOBS,
-        filter=timed(queue, "delayed"),
+        filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}},
         index=TIMER,
-        sort=_sorted("queue", "part", "state", "at", "_id"),
+        sort=ordered(*TIME_ORDER),
         limit=1,
         fields=("at",),
     )
@@ -356,8 +293,10 @@ def withdraw(ids: Sequence[str], op: str) -> Document:
 def filling(queue: str) -> tuple[Find, Find]:
     """What counts against `max_size`: waiting and delayed jobs."""
     return (
-        Find(room=JOBS, filter=waiting(queue), index=LINE),
-        Find(room=JOBS, filter=timed(queue, "delayed"), index=TIMER),
+        Find(room=JOBS, filter={"queue": queue, "part": PART, "line": {"$gte": SUSPECT}}, index=LINE),
+        Find(
+            room=JOBS, filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}}, index=TIMER
+        ),
     )
 
 
@@ -369,110 +308,6 @@ def touch(queue: str) -> Write:
 def ensure(queue: str) -> Write:
     """Let a queue have its document."""
     return Write(filter={"_id": queue}, update={"$setOnInsert": {"rev": 0, "epoch": 0}}, upsert=True)
-
-
-# ------------------------------------------------------------------ reading
-
-
-def waiting(queue: str, *, line: int | None = None) -> Document:
-    """The filter of waiting jobs: for counting, and for reading in order."""
-    return {"queue": queue, "part": PART, "line": {"$gte": SUSPECT} if line is None else line}
-
-
-def timed(queue: str, state: str, **more: object) -> Document:
-    """The filter of jobs of a state that is sorted by time."""
-    return {"queue": queue, "part": PART, "state": state, "at": {"$exists": True}, **more}
-
-
-def waiting_page(queue: str, after: Sequence[Any] | None, limit: int) -> list[Find]:
-    """Waiting jobs behind a key (line, priority, place, _id): the ranges in the order they are read."""
-    base = {"queue": queue, "part": PART}
-    if after is None:
-        ranges: list[Document] = [{"line": {"$gte": SUSPECT}}]
-    else:
-        line, priority, place, name = after
-        ranges = [
-            {"line": line, "priority": priority, "place": place, "_id": {"$gt": name}},
-            {"line": line, "priority": priority, "place": {"$gt": place}},
-            {"line": line, "priority": {"$gt": priority}},
-            {"line": {"$gt": line}},
-        ]
-    return [_page(base | r, LINE, _sorted("queue", "part", "line", *_ORDER), limit) for r in ranges]
-
-
-def timed_page(queue: str, state: str, after: Sequence[Any] | None, limit: int, way: int) -> list[Find]:
-    """Jobs of a state behind a key (at, _id), oldest first or, `way` DOWN, newest first."""
-    beyond = "$gt" if way == UP else "$lt"
-    base = {"queue": queue, "part": PART, "state": state}
-    if after is None:
-        ranges: list[Document] = [{"at": {"$exists": True}}]
-    else:
-        at, name = after
-        ranges = [{"at": at, "_id": {beyond: name}}, {"at": {beyond: at}}]
-    sort = tuple((key, way) for key in ("queue", "part", "state", "at", "_id"))
-    return [_page(base | r, TIMER, sort, limit) for r in ranges]
-
-
-def ahead(queue: str, line: int, priority: int, place: int, id: str) -> list[Document]:
-    """Filters that together meet the jobs of a line before a given one."""
-    base = {"queue": queue, "part": PART, "line": line}
-    return [
-        base | {"priority": {"$lt": priority}},
-        base | {"priority": priority, "place": {"$lt": place}},
-        base | {"priority": priority, "place": place, "_id": {"$lt": id}},
-    ]
-
-
-def first_of_each_priority(queue: str, line: int) -> Pipe:
-    """The foremost job of each priority of a line: the index skips from one priority to the next."""
-    return Pipe(
-        room=JOBS, index=LINE,
-        stages=[
-            {"$match": {"queue": queue, "part": PART, "line": line}},
-            {"$sort": {"queue": 1, "part": 1, "line": 1, "priority": 1, "place": 1, "_id": 1}},
-            {"$group": {"_id": "$priority", "place": {"$first": "$place"}, "created_at": {"$first": "$created_at"},
-                        "run_at": {"$first": "$run_at"}}},
-        ],
-    )  # fmt: skip
-
-
-def ends_of(queue: str, line: int, priority: int) -> list[Find]:
-    """The oldest on either side of zero: jobs put before all count down from there, others up."""
-    base = {"queue": queue, "part": PART, "line": line, "priority": priority}
-    back, front = _sorted("place", "_id"), (("place", DOWN), ("_id", DOWN))
-    fields = ("created_at", "run_at")
-    return [
-        Find(room=JOBS, filter=base | {"place": {"$gte": 0}}, index=LINE, sort=back, limit=1, fields=fields),
-        Find(room=JOBS, filter=base | {"place": {"$lt": 0}}, index=LINE, sort=front, limit=1, fields=fields),
-    ]
-
-
-def queues_of(namespace: str) -> Find:
-    return Find(room=QUEUES, filter={"_id": _under(namespace)}, index=BY_ID, sort=_sorted("_id"), fields=("_id",))
-
-
-def workers_of(namespace: str) -> Pipe:
-    """All workers of a namespace, each with the store's time."""
-    return Pipe(
-        room=WORKERS, index=BY_ID,
-        stages=[
-            {"$match": {"_id": _under(namespace)}},
-            {"$sort": {"_id": 1}},
-            {"$set": {"now": {"$toLong": "$$NOW"}}},
-        ],
-    )  # fmt: skip
-
-
-def seen_worker(id: str, said: Document, *, ttl: int, shift: int) -> Write:
-    """A worker lives `ttl` ms longer, by the server's clock; what it tells of itself is never evaluated."""
-    moment = {"$add": [{"$toLong": "$$NOW"}, shift]}
-    times = {"seen": moment, "until": {"$add": [moment, ttl]}, "expire_at": {"$add": ["$$NOW", shift + ttl]}}
-    return Write(filter={"_id": id}, update=[{"$set": {k: literal(v) for k, v in said.items()} | times}], upsert=True)
-
-
-def any_waiting(queue: str) -> Find:
-    """One job that waits, if any does."""
-    return Find(room=JOBS, filter=waiting(queue), index=LINE, limit=1, fields=("line",))
 
 
 def await_job(id: str) -> Write:
@@ -505,111 +340,5 @@ def configure(queue: str, rev: int, declared: str, override: str) -> Write:
     )
 
 
-# ------------------------------------------------------------------ removing
-
-
-def stub_update(now: int) -> Document:
-    """Turn removed jobs into stubs, all alike."""
-    return {"$set": _stub(now), "$unset": dict.fromkeys(_NOT_STUB, "")}
-
-
-def stubs(ids: Sequence[str], state: str, now: int) -> Write:
-    return Write(
-        filter={"_id": {"$in": list(ids)}, "state": state},
-        update=stub_update(now),
-        many=True,
-        expects=len(ids),
-    )
-
-
-def oldest(queue: str, state: str, limit: int, *, until: int | None = None, keep: str | None = None) -> Find:
-    """The jobs of a state, or of one retention class of it, that ended first; with what their removal asks."""
-    at: Document = {"$exists": True} if until is None else {"$exists": True, "$lte": until}
-    wanted: Document = {"queue": queue, "part": PART, "state": state, "at": at}
-    names: tuple[str, ...] = ("queue", "part", "state", "at", "_id")
-    if keep is not None:
-        wanted["keep"], names = keep, ("queue", "part", "state", "keep", "at", "_id")
-    return Find(
-        room=JOBS, filter=wanted, index=TIMER if keep is None else KEPT, sort=_sorted(*names), limit=limit,
-        fields=REMOVED,
-    )  # fmt: skip
-
-
-def delayed_before(queue: str, until: int, limit: int) -> Find:
-    """Delayed jobs that were made before a moment, in their order."""
-    return Find(
-        room=JOBS, filter=timed(queue, "delayed", created_at={"$lte": until}), index=TIMER,
-        sort=_sorted("queue", "part", "state", "at", "_id"), limit=limit, fields=REMOVED,
-    )  # fmt: skip
-
-
-def made_before(queue: str, until: int, limit: int) -> Find:
-    """Waiting jobs that were made before a moment, in their order."""
-    return Find(
-        room=JOBS, filter=waiting(queue) | {"created_at": {"$lte": until}}, index=LINE,
-        sort=_sorted("queue", "part", "line", *_ORDER), limit=limit, fields=REMOVED,
-    )  # fmt: skip
-
-
-def classes(queue: str, state: State) -> Pipe:
-    """The retention classes that ended jobs of a state carry; the index skips from one to the next."""
-    return Pipe(
-        room=JOBS, index=KEPT,
-        stages=[
-            {"$match": {"queue": queue, "part": PART, "state": state + OWN, "keep": {"$exists": True}}},
-            {"$sort": {"queue": 1, "part": 1, "state": 1, "keep": 1}},
-            {"$group": {"_id": "$keep"}},
-        ],
-    )  # fmt: skip
-
-
-def unstarted(queue: str, now: int, limit: int) -> Find:
-    """Whole documents of jobs that were not started in time."""
-    return Find(
-        room=JOBS, filter={"queue": queue, "part": PART, "expiry": {"$exists": True, "$lte": now}}, index=EXPIRY,
-        sort=_sorted("queue", "part", "expiry"), limit=limit,
-    )  # fmt: skip
-
-
-def dead_stubs(now: int, limit: int) -> Find:
-    """Stubs of any queue whose time is over."""
-    return Find(
-        room=JOBS, filter={"expire_at": {"$exists": True, "$lte": when(now)}}, index=TTL, sort=_sorted("expire_at"),
-        limit=limit, fields=("state",),
-    )  # fmt: skip
-
-
-def dead(ids: Sequence[str], now: int) -> Document:
-    """The filter that removes dead stubs: none that lives again."""
-    return {"_id": {"$in": list(ids)}, "expire_at": {"$lte": when(now)}}
-
-
-def everything(prefix: str, limit: int) -> Find:
-    """Whatever the jobs collection holds of a queue, stubs included."""
-    return Find(room=JOBS, filter={"_id": _under(prefix)}, index=BY_ID, limit=limit, fields=("state",))
-
-
-REMOVED: Final = ("created_at", "at", "state", "unique_until")
-ENDED: Final = tuple(f"{state}{own}" for state in sorted(TERMINAL) for own in ("", OWN))
-# The jobs these statements turn into stubs hold no key for a time: those are removed one by one, as drafts.
-_NOT_STUB: Final = tuple(name for name in (*JOB_FIELDS, "unique", "unique_until") if name != "state")
-
-
-def _stub(now: int) -> Document:
-    return {"state": GONE, "expire_at": when(now + STUB_KEPT)}
-
-
 def _active(queue: str) -> Document:
     return {"queue": queue, "part": PART, "state": "active", "at": {"$exists": True}}
-
-
-def _sorted(*names: str) -> tuple[tuple[str, int], ...]:
-    return tuple((name, UP) for name in names)
-
-
-def _page(filter: Document, index: str, sort: tuple[tuple[str, int], ...], limit: int) -> Find:
-    return Find(room=JOBS, filter=filter, index=index, sort=sort, limit=limit)
-
-
-def _under(prefix: str) -> dict[str, str]:
-    return {"$gte": f"{prefix}/", "$lt": f"{prefix}0"}

@@ -9,6 +9,7 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
 from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
 from queuekit.domain.state import State
+from queuekit.store.parts import Used
 from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 from queuekit_mongo.collections import Names
@@ -32,7 +33,7 @@ class MongoStore:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            parts=frozenset({"unique"}),
+            parts=frozenset({"unique", "usage"}),
             order_skew=ORDER_SKEW,
             strays=True,
             counted_at="prune",
@@ -106,6 +107,9 @@ class MongoStore:
 
     async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
         return await notify.wait(self.room, queues, timeout)
+
+    async def usage(self) -> Used:
+        return await life.usage(self.room)
 
     async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
         return await notify.watch(self.room, queue, id, timeout)

@@ -16,7 +16,7 @@ from queuekit.errors import PayloadTooLarge, StoreUnavailable
 from queuekit_mongo import moves, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import GONE, Document, state_of
-from queuekit_mongo.queries import Write
+from queuekit_mongo.statements import Write
 from queuekit_mongo.store.room import Room, View, here
 
 ROUNDS: Final = 20  # times a change is tried anew when its document changed meanwhile

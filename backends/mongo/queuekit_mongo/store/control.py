@@ -11,11 +11,11 @@ from queuekit.domain.limits import QueueConf, checked
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, State
 from queuekit.errors import Conflict, InvalidOption, Unsupported
-from queuekit_mongo import documents, moves, queries
+from queuekit_mongo import documents, moves, pages, queries, removals
 from queuekit_mongo.collections import JOBS, KEPT, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import GONE, OWN, STUB_KEPT, Document
-from queuekit_mongo.queries import Find
 from queuekit_mongo.replies import Duplicate
+from queuekit_mongo.statements import Find
 from queuekit_mongo.store.delayed import expire
 from queuekit_mongo.store.room import Room, View
 
@@ -74,18 +74,18 @@ class _Pruning:
         for state in (State.COMPLETED, State.FAILED, State.CANCELLED):
             kept = self.view.conf.keep_completed if state is State.COMPLETED else self.view.conf.keep_failed
             await self._class(state, kept, None)
-            for found in await self.room.port.aggregate(queries.classes(self.key, state)):
+            for found in await self.room.port.aggregate(removals.classes(self.key, state)):
                 await self._class(state, Retention.parse(found["_id"]), found["_id"])
 
     async def _housekeeping(self) -> None:
         room, now = self.room, self.view.now
-        late = await room.port.find(queries.unstarted(self.key, now, CHUNK))
+        late = await room.port.find(removals.unstarted(self.key, now, CHUNK))
         if late:
             await expire(room, self.queue, self.view, late)
             self.more = self.more or len(late) == CHUNK
-        dead = await room.port.find(queries.dead_stubs(now, CHUNK))
+        dead = await room.port.find(removals.dead_stubs(now, CHUNK))
         if dead:
-            await room.port.delete(JOBS, queries.dead([doc["_id"] for doc in dead], now))
+            await room.port.delete(JOBS, removals.dead([doc["_id"] for doc in dead], now))
 
     async def _class(self, state: State, kept: Retention, label: str | None) -> None:
         """Bring one class of ended jobs within its limits."""
@@ -94,7 +94,7 @@ class _Pruning:
             more = {} if label is None else {"keep": label}
             index = TIMER if label is None else KEPT
             have = await self.room.port.count(
-                Find(room=JOBS, filter=queries.timed(self.key, stored, **more), index=index)
+                Find(room=JOBS, filter=pages.timed(self.key, stored, **more), index=index)
             )
             await self._remove(stored, have - kept.count, None, label)
         if kept.age is not None:
@@ -103,9 +103,9 @@ class _Pruning:
     async def older(self, state: State, moment: int) -> None:
         """Remove jobs that entered a state before a moment."""
         if state is State.WAITING:
-            await self._drop(await self.room.port.find(queries.made_before(self.key, moment, self.limit + 1)))
+            await self._drop(await self.room.port.find(removals.made_before(self.key, moment, self.limit + 1)))
         elif state is State.DELAYED:
-            await self._drop(await self.room.port.find(queries.delayed_before(self.key, moment, self.limit + 1)))
+            await self._drop(await self.room.port.find(removals.delayed_before(self.key, moment, self.limit + 1)))
         else:
             for stored in (state, state + OWN) if state in TERMINAL else (state,):
                 await self._remove(stored, self.limit + 1, moment, None)
@@ -117,7 +117,7 @@ class _Pruning:
         if room_left <= 0:
             self.more = True
             return
-        find = queries.oldest(self.key, stored, min(count, room_left + 1), until=until, keep=label)
+        find = removals.oldest(self.key, stored, min(count, room_left + 1), until=until, keep=label)
         await self._drop(await self.room.port.find(find))
 
     async def _drop(self, docs: Sequence[Document]) -> None:
@@ -146,7 +146,7 @@ class _Pruning:
             if drafts:
                 removed += (await room.port.bulk(JOBS, [queries.drafted(d.old, d.update()) for d in drafts])).met
         if young:
-            removed += (await room.port.bulk(JOBS, [queries.stubs(young, stored, now)])).met
+            removed += (await room.port.bulk(JOBS, [removals.stubs(young, stored, now)])).met
         if old:
             removed += await room.port.delete(JOBS, {"_id": {"$in": old}, "state": stored})
         return removed
@@ -159,9 +159,9 @@ def _young(doc: Document, now: int) -> bool:
 
 async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tuple[int, bool]:
     key = room.names.queue(queue)
-    if not force and await room.port.count(Find(room=JOBS, filter=queries.timed(key, "active"), index=TIMER, limit=1)):
+    if not force and await room.port.count(Find(room=JOBS, filter=pages.timed(key, "active"), index=TIMER, limit=1)):
         raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
-    docs = await room.port.find(queries.everything(key, limit + 1))
+    docs = await room.port.find(removals.everything(key, limit + 1))
     doomed = docs[:limit]
     if doomed:
         await room.port.delete(JOBS, {"_id": {"$in": [doc["_id"] for doc in doomed]}})
@@ -176,7 +176,7 @@ async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tupl
 
 async def beat(room: Room, worker: WorkerBeat, ttl: int) -> int:
     said = documents.beat(worker, room.names.namespace)
-    write = queries.seen_worker(room.names.worker(worker.id), said, ttl=ttl, shift=room.shift())
+    write = pages.seen_worker(room.names.worker(worker.id), said, ttl=ttl, shift=room.shift())
     stored = await room.port.update(WORKERS, write)
     await room.flush_all()
     assert stored is not None, "an upsert answers the document"

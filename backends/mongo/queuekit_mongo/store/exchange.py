@@ -16,7 +16,7 @@ from queuekit.errors import InvalidOption, StoreUnavailable
 from queuekit_mongo import documents, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
-from queuekit_mongo.queries import Group, Write
+from queuekit_mongo.statements import Group, Write
 from queuekit_mongo.store.delayed import expire, promote
 from queuekit_mongo.store.room import MARK_AGE, SLOW_SCAN, Mark, Room, View
 from queuekit_mongo.store.settle import Settling

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from queuekit import ids
 from queuekit.domain.job import LOGS_KEPT
 from queuekit.domain.outcome import Hold, Recovery, Renewal
 from queuekit.domain.state import State
 from queuekit_mongo import moves, queries
 from queuekit_mongo.collections import JOBS, QUEUES, after_slash
-from queuekit_mongo.queries import Write
+from queuekit_mongo.statements import Write
 from queuekit_mongo.store.room import Room, View
 
 TRIES = 5  # times a recovery is begun anew when another one was noted meanwhile
@@ -36,18 +37,18 @@ async def renew(room: Room, queue: str, holds: Sequence[Hold], lease: int, actor
     return reply
 
 
-def _renewals(keys: dict[str, Hold], until: int) -> list[Write]:
+def _renewals(holds: dict[str, Hold], until: int) -> list[Write]:
     """One statement for all silent holds of a token, one for each that reports something."""
     silent: dict[str, list[str]] = {}
     writes: list[Write] = []
-    for key, hold in keys.items():
+    for key, hold in holds.items():
         if hold.progress is None and not hold.logs:
             silent.setdefault(hold.token, []).append(key)
         else:
             writes.append(
                 queries.note(key, hold.token, until=until, progress=hold.progress, logs=hold.logs, kept=LOGS_KEPT)
             )
-    return writes + [queries.renew(ids, token, until) for token, ids in silent.items()]
+    return writes + [queries.renew(keys, token, until) for token, keys in silent.items()]
 
 
 async def _strays(room: Room, queue: str, holds: Sequence[Hold], actor: str, upto: int) -> list[tuple[str, str]]:
@@ -89,17 +90,16 @@ async def _lose(room: Room, queue: str, view: View, docs: Sequence[dict[str, obj
         return
     drafts = [room.draft(doc, view) for doc in docs]
     states = [moves.lose(draft) for draft in drafts]
+    by = ids.nonce()
+    for draft in drafts:
+        draft.doc["settled"] = by  # of two that recover at once each reports its own
     writes = [queries.lost(draft.old, draft.update()) for draft in drafts]
     room.marks.pop(queue, None)
     done = await room.port.bulk(JOBS, writes)
     taken = {draft.old["_id"] for draft in drafts}
     if done.met < len(drafts):
-        now = {doc["_id"]: doc for doc in await room.port.find(queries.known(sorted(taken), ("rev", "state")))}
-        taken = {
-            draft.old["_id"]
-            for draft in drafts
-            if draft.old["_id"] in now and now[draft.old["_id"]].get("rev") == draft.doc.get("rev")
-        }
+        now = await room.port.find(queries.known(sorted(taken), ("settled",)))
+        taken = {doc["_id"] for doc in now if doc.get("settled") == by}
     lists = {State.WAITING: reply.suspects, State.FAILED: reply.crashed, State.CANCELLED: reply.cancelled}
     for draft, state in zip(drafts, states, strict=True):
         if draft.old["_id"] in taken:

@@ -7,10 +7,13 @@ from typing import Any
 from queuekit import ids
 from queuekit.domain.query import Pong
 from queuekit.errors import ConfigError, SchemaMismatch
+from queuekit.store.parts import Used
 from queuekit_mongo import queries, ranks
 from queuekit_mongo.collections import INDEXES, QUEUES, SCHEMA, STORE
 from queuekit_mongo.replies import Duplicate
 from queuekit_mongo.store.room import Room
+
+OPERATIONS = ("insert", "query", "update", "delete", "getmore", "command")
 
 
 async def open(room: Room) -> None:  # noqa: A001  the word of the contract
@@ -84,3 +87,13 @@ async def ping(room: Room) -> Pong:
         now=now, server=f"mongod {room.version}", store_id=room.store_id, schema=SCHEMA, warnings=tuple(warnings),
         where=room.port.where,
     )  # fmt: skip
+
+
+async def usage(room: Room) -> Used:
+    """Operations of the whole server; bytes of our collections as kept in documents and indexes, before compression."""
+    counted = (await room.port.command({"serverStatus": 1}))["opcounters"]
+    size = 0
+    for name in INDEXES:
+        found = await room.port.command({"collStats": room.names.collection(name)})
+        size += int(found["size"]) + int(found["totalIndexSize"])
+    return Used(bytes=size, commands=sum(int(counted[kind]) for kind in OPERATIONS))

@@ -7,7 +7,7 @@ from typing import Any
 
 from queuekit.domain.job import JobRecord
 from queuekit.domain.state import TERMINAL
-from queuekit_mongo import queries
+from queuekit_mongo import pages, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.store.read import get
 from queuekit_mongo.store.room import Room
@@ -17,7 +17,7 @@ from queuekit_mongo.wakeup import POLL
 async def wait(room: Room, queues: Sequence[str], timeout: int) -> list[str]:
     async def look() -> list[str]:
         keys = {queue: room.names.queue(queue) for queue in queues}
-        return [queue for queue, key in keys.items() if await room.port.find(queries.any_waiting(key))]
+        return [queue for queue, key in keys.items() if await room.port.find(pages.any_waiting(key))]
 
     if not queues:
         await room.port.sleep(timeout / 1000)

@@ -19,8 +19,8 @@ from queuekit_mongo import documents, moves, queries
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, Document
 from queuekit_mongo.port import Full, Insertion
-from queuekit_mongo.queries import Write
 from queuekit_mongo.replies import Contended, Duplicate
+from queuekit_mongo.statements import Write
 from queuekit_mongo.store.room import CONF_AGE, TALLY_AGE, Room, View, here
 
 ROUNDS: Final = 40  # times a call is worked out anew when others changed what it met

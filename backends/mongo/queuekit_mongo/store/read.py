@@ -10,10 +10,10 @@ from queuekit.domain.job import JobRecord
 from queuekit.domain.query import SCAN_MAX, Counts, Found, Position, Where, WorkerBeat
 from queuekit.domain.state import TERMINAL, Line, State
 from queuekit.errors import InvalidOption
-from queuekit_mongo import documents, queries
+from queuekit_mongo import documents, pages, queries
 from queuekit_mongo.collections import JOBS, LINE, TIMER, after_slash
 from queuekit_mongo.documents import GONE, LINES, OWN, Document
-from queuekit_mongo.queries import DOWN, UP, Find
+from queuekit_mongo.statements import DOWN, UP, Find
 from queuekit_mongo.store.room import Room
 
 _OLDEST_FIRST: Final = frozenset({State.DELAYED, State.ACTIVE, State.PARKED, State.BLOCKED})
@@ -52,11 +52,11 @@ async def find(room: Room, queue: str, where: Where) -> Found:
 async def _after(room: Room, key: str, state: State, after: Sequence[Any] | None, limit: int) -> list[Document]:
     """Up to `limit` documents of a state behind a key, in the order that `find` promises."""
     if state is State.WAITING:
-        return await _chain(room, queries.waiting_page(key, after, limit), limit)
+        return await _chain(room, pages.waiting_page(key, after, limit), limit)
     way = UP if state in _OLDEST_FIRST else DOWN
-    docs = await _chain(room, queries.timed_page(key, state, after, limit, way), limit)
+    docs = await _chain(room, pages.timed_page(key, state, after, limit, way), limit)
     if state in TERMINAL:
-        docs += await _chain(room, queries.timed_page(key, state + OWN, after, limit, way), limit)
+        docs += await _chain(room, pages.timed_page(key, state + OWN, after, limit, way), limit)
         docs.sort(key=lambda doc: (doc["at"], doc["_id"]), reverse=way == DOWN)
     return docs[:limit]
 
@@ -96,14 +96,14 @@ async def count(room: Room, queue: str) -> Counts:
     view = await room.view(queue)
     key, port = room.names.queue(queue), room.port
     lines = {
-        line: await port.count(Find(room=JOBS, filter=queries.waiting(key, line=number), index=LINE))
+        line: await port.count(Find(room=JOBS, filter=pages.waiting(key, line=number), index=LINE))
         for line, number in LINES.items()
     }
     states = {State.WAITING: sum(lines.values())}
     for state in State:
         if state is not State.WAITING:
             stored = (state, state + OWN) if state in TERMINAL else (state,)
-            found = [await port.count(Find(room=JOBS, filter=queries.timed(key, s), index=TIMER)) for s in stored]
+            found = [await port.count(Find(room=JOBS, filter=pages.timed(key, s), index=TIMER)) for s in stored]
             states[state] = sum(found)
     totals = await port.find(queries.known([room.names.totals(queue)]))
     return Counts(
@@ -117,10 +117,10 @@ async def _oldest(room: Room, key: str, now: int) -> int | None:
     """How long the foremost job of any priority could have run by now."""
     since: list[int] = []
     for line in LINES.values():
-        for first in await room.port.aggregate(queries.first_of_each_priority(key, line)):
+        for first in await room.port.aggregate(pages.first_of_each_priority(key, line)):
             docs = [first]
             if first["place"] < 0:
-                ends = [await room.port.find(query) for query in queries.ends_of(key, line, first["_id"])]
+                ends = [await room.port.find(query) for query in pages.ends_of(key, line, first["_id"])]
                 docs = [doc for end in ends for doc in end]
             since += [max(doc["created_at"], doc.get("run_at") or 0) for doc in docs]
     return max(0, now - min(since)) if since else None
@@ -133,7 +133,7 @@ async def position(room: Room, queue: str, id: str) -> Position | None:
         return None
     place = Position(state=job.state)
     if job.state is State.WAITING and job.line is not None:
-        before = queries.ahead(
+        before = pages.ahead(
             room.names.queue(queue), LINES[job.line], job.priority, job.place, room.names.job(queue, id)
         )
         place.ahead = sum([await room.port.count(Find(room=JOBS, filter=f, index=LINE)) for f in before])
@@ -152,9 +152,9 @@ async def position(room: Room, queue: str, id: str) -> Position | None:
 
 
 async def queues(room: Room) -> list[str]:
-    return [after_slash(doc["_id"]) for doc in await room.port.find(queries.queues_of(room.names.namespace))]
+    return [after_slash(doc["_id"]) for doc in await room.port.find(pages.queues_of(room.names.namespace))]
 
 
 async def workers(room: Room) -> list[WorkerBeat]:
-    docs = await room.port.aggregate(queries.workers_of(room.names.namespace))
+    docs = await room.port.aggregate(pages.workers_of(room.names.namespace))
     return [documents.worker(doc) for doc in docs if doc["until"] > doc["now"] + room.shift()]

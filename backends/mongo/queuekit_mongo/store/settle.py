@@ -14,7 +14,7 @@ from queuekit.domain.state import State
 from queuekit_mongo import moves, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import GONE, Document
-from queuekit_mongo.queries import Write
+from queuekit_mongo.statements import Write
 from queuekit_mongo.store.room import Room, View
 
 ROUNDS = 20  # times an outcome is tried anew when its document changed meanwhile
