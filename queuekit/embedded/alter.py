@@ -34,7 +34,6 @@ def change(work: Work, changes: Sequence[Change], op: Op) -> list[Changed]:
             for name, no, at in known
         ]
     answers = [_one(work, asked) for asked in changes]
-    ends.trim(work)
     ops.remember(conn, q, op, work.now, [(a.id, a.no and a.no.value, a.state and a.state.value) for a in answers])
     work.wake = work.wake or any(answer.ok for answer in answers)
     return answers
@@ -47,6 +46,7 @@ def _one(work: Work, asked: Change) -> Changed:
     if asked.rev is not None and asked.rev != job.rev:
         return Changed(id=job.id, ok=False, no=No.CHANGED, state=STATES[job.line])
     no = _VERBS[asked.verb](work, job, asked)
+    ends.trim(work)
     after = rows.by_id(work.conn, work.ledger.q, [asked.id]).get(asked.id)
     return Changed(id=job.id, ok=no is None, no=no, state=None if after is None else STATES[after.line])
 

@@ -100,16 +100,16 @@ def _outlived(work: Work, limit: int) -> list[Job]:
     for line in (COMPLETED, FAILED, CANCELLED):
         age = work.ledger.keeps(line == COMPLETED).age
         if age is not None:
-            found += _aged(work, "line = ?", (line,), age, limit - len(found))
+            found += _aged(work, "line = ?", "key1, key2, id", (line,), age, limit - len(found))
     for line, label in work.conn.execute("SELECT line, label FROM labels WHERE q = ?", (work.ledger.q,)).fetchall():
         age = retention(label).age
         if age is not None and len(found) < limit:
-            found += _aged(work, "line = ? AND keep = ?", (line, label), age, limit - len(found))
+            found += _aged(work, "line = ? AND keep = ?", "key1, id", (line, label), age, limit - len(found))
     return found
 
 
-def _aged(work: Work, which: str, values: Sequence[object], age: int, limit: int) -> list[Job]:
-    tail = f"WHERE q = ? AND {which} AND key1 <= ? ORDER BY key1, id LIMIT ?"
+def _aged(work: Work, which: str, order: str, values: Sequence[object], age: int, limit: int) -> list[Job]:
+    tail = f"WHERE q = ? AND {which} AND key1 <= ? ORDER BY {order} LIMIT ?"
     return jobs(work.conn, tail, (work.ledger.q, *values, work.now - age, limit))
 
 
