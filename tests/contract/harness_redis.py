@@ -35,7 +35,7 @@ class RedisHarness(Harness):
         self.ahead += ms
 
     async def drop(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
+        with redis.Redis.from_url(self.url.replace("+cluster", "")) as client:
             for key in client.scan_iter(match="{" + self.namespace + "*", count=1000):
                 client.unlink(key)
 

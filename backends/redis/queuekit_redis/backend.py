@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Final, TypeAlias
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -13,13 +13,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from queuekit.errors import ConfigError
+from queuekit.errors import ConfigError, Unsupported
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
-from queuekit_redis.port import AsyncPort, BlockingPort
+from queuekit_redis.cluster import Address, ClusterPort
+from queuekit_redis.port import AsyncPort, BlockingPort, RedisPort
 from queuekit_redis.replies import redact
 from queuekit_redis.store import RedisStore
 
+Kind: TypeAlias = "type[BlockingPort] | type[AsyncPort]"
 REPLICATED_MS: Final = 1000  # how long a write waits for a replica where durability is "replicated"
 
 
@@ -28,11 +30,11 @@ class RedisBackend:
 
     def blocking(self, url: str, options: StoreOptions) -> JobStore:
         """A store whose methods never suspend; threads may share it."""
-        return RedisStore(BlockingPort(_client(url, options, blocking=True), redact(url), _replicas(options)), options)
+        return RedisStore(_port(url, options, BlockingPort), options)
 
     def asynchronous(self, url: str, options: StoreOptions) -> JobStore:
         """A store for the running event loop."""
-        return RedisStore(AsyncPort(_client(url, options, blocking=False), redact(url), _replicas(options)), options)
+        return RedisStore(_port(url, options, AsyncPort), options)
 
     def adopt(self, client: object, options: StoreOptions) -> tuple[JobStore | None, JobStore | None] | None:
         """Stores over the application's client: its address, login and TLS, on connections of our own.
@@ -43,6 +45,8 @@ class RedisBackend:
             return RedisStore(BlockingPort(client, _address(client), _replicas(options)), options), None
         if isinstance(client, redis.asyncio.Redis):
             return None, RedisStore(AsyncPort(client, _address(client), _replicas(options)), options)
+        if isinstance(client, redis.RedisCluster | redis.asyncio.RedisCluster):
+            raise Unsupported("a RedisCluster client cannot be handed in: give its address, redis+cluster://host:port")
         return None
 
 
@@ -64,32 +68,46 @@ def _settings(options: StoreOptions, *, blocking: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _client(url: str, options: StoreOptions, *, blocking: bool) -> Any:
-    scheme = urlsplit(url).scheme
-    settings = _settings(options, blocking=blocking)
+def _port(url: str, options: StoreOptions, kind: Kind) -> RedisPort:
+    blocking, where = kind is BlockingPort, redact(url)
     try:
-        if scheme == "redis+sentinel":
-            return _sentinel(url, settings, blocking=blocking)
-        return (redis.Redis if blocking else redis.asyncio.Redis).from_url(url, **settings)
+        parts = urlsplit(url)
+        settings = _settings(options, blocking=blocking)
+        if parts.scheme == "redis+sentinel":
+            return kind(_sentinel(parts, settings, blocking=blocking), where, _replicas(options))
+        client = redis.Redis if blocking else redis.asyncio.Redis
+        if parts.scheme != "redis+cluster":
+            return kind(client.from_url(url, **settings), where, _replicas(options))
+        login, seeds = _hosts(parts, 6379)
+
+        def node(address: Address) -> RedisPort:
+            at = f"redis://{login}{address[0]}:{address[1]}"
+            return kind(client.from_url(at, **settings), redact(at), _replicas(options))
+
+        return ClusterPort(seeds, node, where)
     except ValueError as error:
-        raise ConfigError(f"{redact(url)} is no Redis address: {error}") from error
+        raise ConfigError(f"{where} is no Redis address: {error}") from error
 
 
-def _sentinel(url: str, settings: dict[str, Any], *, blocking: bool) -> Any:
+def _hosts(parts: SplitResult, port: int) -> tuple[str, list[Address]]:
+    """("user:password@", addresses) of "user:password@host:port,host:port"."""
+    login, at, hosts = parts.netloc.rpartition("@")
+    found = []
+    for host in hosts.split(","):
+        name, colon, number = host.rpartition(":")
+        found.append((name, int(number)) if colon else (host, port))
+    return login + at, found
+
+
+def _sentinel(parts: SplitResult, settings: dict[str, Any], *, blocking: bool) -> Any:
     """redis+sentinel://user:password@host:port,host:port/service/db: the primary that the sentinels name."""
-    parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
-        raise ConfigError(f"{redact(url)} names no service: redis+sentinel://host:26379,host:26379/mymaster/0")
-    user, _, password = login.partition(":")
-    addresses = []
-    for host in hosts.split(","):
-        name, _, port = host.rpartition(":")
-        addresses.append((name or host, int(port) if name else 26379))
-    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    secret = options.get("sentinel_password")
-    sentinel_settings = {**settings, **({"password": secret} if secret else {})}
+        raise ValueError("it names no service, as in redis+sentinel://host:26379,host:26379/mymaster/0")
+    login, addresses = _hosts(parts, 26379)
+    user, _, password = login.removesuffix("@").partition(":")
+    own = {"db": int(db or 0), "username": unquote(user) or None, "password": unquote(password) or None}
+    secret = parse_qs(parts.query).get("sentinel_password")
+    asked = {**settings, "password": secret[-1]} if secret else settings
     chosen: Any = Sentinel if blocking else AsyncSentinel
-    login_settings = {"db": int(db or 0), "username": unquote(user) or None, "password": unquote(password) or None}
-    return chosen(addresses, sentinel_kwargs=sentinel_settings, **settings, **login_settings).master_for(service)
+    return chosen(addresses, sentinel_kwargs=asked, **settings, **own).master_for(service)
