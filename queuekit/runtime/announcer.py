@@ -87,10 +87,9 @@ class Announcer:
             self._tell("drained", source.queue)
 
     def paused(self, source: Source, reason: str | None) -> None:
-        """Told once for each change."""
+        """Logged once for each change; the hooks of a pause run where somebody paused."""
         if (reason is None) != (source.paused is None):
             log.info("queue %s is %s", source.queue, "resumed" if reason is None else f"paused: {reason}")
-            self._tell("resumed" if reason is None else "paused", source.queue)
 
     def error(self, queue: str, error: Exception) -> None:
         """Something of the worker's own went wrong."""

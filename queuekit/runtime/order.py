@@ -46,9 +46,9 @@ class Order:
     def served(self, source: Source, claims: int) -> None:
         """Count what a source was given."""
         if claims and len(self.sources) > 1:
-            # A queue that slept does not save up turns: it starts where the others are.
-            source.served = max(source.served, self._time) + claims / source.weight
-            self._time = min((other.served for other in self.sources if other.hungry), default=source.served)
+            # Start-time fair queueing: a queue that slept does not save up turns, it starts where the others are.
+            self._time = self._clock(source)
+            source.served = self._time + claims / source.weight
 
     def _clock(self, source: Source) -> float:
         return max(source.served, self._time)
