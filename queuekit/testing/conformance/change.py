@@ -374,3 +374,18 @@ async def test_a_suspect_may_be_moved_to_another_time(harness: Harness, store: J
     assert await Worker(store).claim(5) == []
     await harness.advance(HOUR + MINUTE)
     assert names(await Worker(store).claim(5)) == ["a"]
+
+
+async def test_a_suspect_with_another_priority_is_still_a_suspect(harness: Harness, store: JobStore) -> None:
+    """It has not ended a run since."""
+    await Producer(store).put("a", "b")
+    await Worker(store).claim(2)
+    await harness.advance(LEASE + SECOND)
+    await recover(store)
+
+    assert (await change(store, "b", Verb.RESCHEDULE, priority=1)).ok
+
+    assert ((await look(store, "b")).line, (await store.count(Q)).suspect) == (Line.SUSPECT, 2)
+    assert await Worker(store).claim(5, suspect=False) == []
+    worker = Worker(store)
+    assert [names(await worker.claim(5)) for _ in range(2)] == [["b"], ["a"]]

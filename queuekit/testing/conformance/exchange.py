@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT, JobRecord
+from queuekit.domain.job import BATCH_MAX, ERRORS_KEPT, LOGS_KEPT, JobRecord
 from queuekit.domain.outcome import Kind, Outcome, Refusal
 from queuekit.domain.query import Verb
 from queuekit.domain.state import Line, State
+from queuekit.errors import InvalidOption
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
 from queuekit.testing.conformance.harness import Harness
@@ -315,7 +316,52 @@ async def test_many_outcomes_and_claims_go_in_one_call(store: JobStore) -> None:
     assert (await look(store, "a299")).result == b"a299"
 
 
+async def test_a_call_claims_and_settles_as_many_jobs_as_a_batch_may_have(store: JobStore) -> None:
+    ids = [f"j{i:04}" for i in range(BATCH_MAX)]
+    await Producer(store).put(*ids)
+    worker = Worker(store)
+
+    claims = await worker.claim(BATCH_MAX)
+    answer = await worker.settle(*(done(job, Kind.FAILED, error=b"e") for job in claims))
+
+    assert (names(claims), answer.refused) == (ids, [])
+    assert await counted(store) == {State.FAILED: BATCH_MAX}
+
+
+async def test_a_call_over_the_size_of_a_batch_settles_and_claims_nothing(store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    worker = Worker(store)
+    job = await worker.take("a")
+    with pytest.raises(InvalidOption):
+        await worker.exchange([done(job)] * (BATCH_MAX + 1), 1)
+    with pytest.raises(InvalidOption):
+        await worker.exchange([done(job)], BATCH_MAX + 1)
+    assert await counted(store) == {State.ACTIVE: 1, State.WAITING: 1}
+
+
+async def test_a_snooze_may_name_a_moment(store: JobStore) -> None:
+    await Producer(store).put("a")
+    worker = Worker(store)
+    job = await worker.take("a")
+    at = (await store.ping()).now + HOUR
+    await worker.end(job, Kind.SNOOZED, at=at)
+    assert (await look(store, "a")).run_at == at
+
+
 # ---- who is accepted
+
+
+async def test_an_outcome_is_of_one_queue(store: JobStore) -> None:
+    await Producer(store, "one").put("a")
+    await Producer(store, "two").put("a")
+    job = await Worker(store, "one").take("a")
+    other = await Worker(store, "two").take("a")
+
+    assert (await Worker(store, "three").settle(done(job))).refused == [("a", Refusal.GONE)]
+    assert (await Worker(store, "two").settle(done(job))).refused == [("a", Refusal.LOST)]
+
+    assert await look(store, "a", "one") == job
+    assert await look(store, "a", "two") == other
 
 
 async def test_a_wrong_token_settles_nothing(store: JobStore) -> None:
@@ -522,6 +568,24 @@ async def test_a_delayed_job_that_expired_is_cancelled_when_due(harness: Harness
     assert names(await Worker(store).claim(5)) == ["b"]
     record = await look(store, "a")
     assert (record.state, record.reason) == (State.CANCELLED, "expired")
+
+
+async def test_a_job_promoted_by_a_person_too_late_is_cancelled(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put(spec("a", delay=HOUR, expires_in=MINUTE))
+    await harness.advance(2 * MINUTE)
+    await change(store, "a", Verb.PROMOTE)
+    assert await Worker(store).claim() == []
+    assert (await look(store, "a")).reason == "expired"
+
+
+async def test_a_job_between_two_runs_may_expire(harness: Harness, store: JobStore) -> None:
+    """Not started in time is what it says of each start."""
+    await Producer(store).put(spec("a", expires_in=MINUTE))
+    worker = Worker(store, lease=HOUR)
+    await worker.end(await worker.take("a"), Kind.RETRY, delay=HOUR)
+    await harness.advance(2 * HOUR)
+    assert await worker.claim() == []
+    assert (await look(store, "a")).reason == "expired"
 
 
 async def test_a_job_that_has_started_does_not_expire(harness: Harness, store: JobStore) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from queuekit.domain.job import BATCH_MAX, KEEP_ALL, KEEP_NOTHING, PRIORITY_MAX, Retention
-from queuekit.domain.outcome import Kind
+from queuekit.domain.job import BATCH_MAX, HARD_PAYLOAD_LIMIT, KEEP_ALL, KEEP_NOTHING, PRIORITY_MAX, Retention
+from queuekit.domain.outcome import Kind, Refusal
 from queuekit.domain.query import Verb
 from queuekit.domain.state import Line, State
-from queuekit.errors import ConfigError, PayloadTooLarge, QueueFull, Unsupported
+from queuekit.errors import ConfigError, InvalidOption, PayloadTooLarge, QueueFull, Unsupported
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
 from queuekit.testing.conformance.words import (
@@ -23,6 +23,7 @@ from queuekit.testing.conformance.words import (
     change,
     counted,
     created,
+    done,
     look,
     names,
     receipts,
@@ -166,6 +167,12 @@ async def test_a_call_takes_as_many_jobs_as_a_batch_may_have(store: JobStore) ->
     assert names(await Worker(store).claim_all()) == ids
 
 
+async def test_a_call_over_the_size_of_a_batch_is_refused(store: JobStore) -> None:
+    with pytest.raises(InvalidOption):
+        await Producer(store).put(*(f"j{i}" for i in range(BATCH_MAX + 1)))
+    assert await counted(store) == {}
+
+
 async def test_priorities_reach_from_0_to_the_highest(store: JobStore) -> None:
     await Producer(store).put(spec("last", priority=PRIORITY_MAX), spec("first", priority=0))
     claims = await Worker(store).claim(2)
@@ -229,6 +236,25 @@ async def test_a_body_at_the_limit_is_kept_and_one_byte_more_is_refused(open_sto
 
     assert await small.get(Q, ["fits", "b"]) == [None, None]
     assert (await totals(small)).enqueued == 1
+
+
+async def test_a_body_at_the_hard_limit_goes_through_a_whole_life(open_store: Open) -> None:
+    """With a result as large, if the store can hold both; else that is refused and the run is still open."""
+    large = await open_store(payload_limit=HARD_PAYLOAD_LIMIT)
+    body, result = b"\x00\xff" * (HARD_PAYLOAD_LIMIT // 2), b"r" * HARD_PAYLOAD_LIMIT
+    await Producer(large).put(spec("a", body=body))
+    worker = Worker(large)
+    (job,) = await worker.claim()
+    assert job.body == body
+
+    refused = (await worker.settle(done(job, result=result))).refused
+    assert refused in ([], [("a", Refusal.TOO_LARGE)])
+    if refused:
+        await worker.end(job, result=b"small")
+
+    record = await look(large, "a")
+    assert (record.state, record.body == body) == (State.COMPLETED, True)
+    assert record.result in (result, b"small")
 
 
 async def test_a_group_is_refused_where_the_store_has_none(store: JobStore) -> None:

@@ -30,6 +30,7 @@ from queuekit.testing.conformance.words import (
     names,
     receipts,
     recover,
+    set_limits,
     spec,
     specs,
     state,
@@ -225,6 +226,22 @@ async def test_a_repeated_exchange_leaves_out_claims_that_were_settled(store: Jo
 
     assert names(again.claims) == ["b"]
     assert await look(store, "a") == after
+
+
+async def test_a_repeated_exchange_gives_its_claims_though_the_queue_was_paused_since(store: JobStore) -> None:
+    await Producer(store).put("a", "b", "c")
+    op = Actor().op()
+    await store.exchange(Q, op, [], ASK)
+    await set_limits(store, paused="stop")
+    again = await store.exchange(Q, op, [], ASK)
+    assert (names(again.claims), again.paused) == (["a", "b"], "stop")
+
+
+async def test_a_repeated_enqueue_is_answered_though_the_queue_is_full_since(store: JobStore) -> None:
+    op = Actor().op()
+    first = await store.enqueue(Q, specs(["a", "b"]), op)
+    await set_limits(store, max_size=1)
+    assert (await store.enqueue(Q, specs(["a", "b"]), op)).receipts == first.receipts
 
 
 async def test_a_repeated_exchange_that_got_nothing_may_not_take_what_came_since_twice(store: JobStore) -> None:
