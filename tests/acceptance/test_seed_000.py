@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from queuekit import Backoff, Fail, JobContext, Processor, QueueKit, Settings, State
+from queuekit.testing import TestKit
 
 
 def test_S0_7_several_job_types_in_one_queue_and_a_catch_all(kit: QueueKit, run: Callable[..., int]) -> None:
@@ -65,17 +66,25 @@ def test_S0_11_three_attempts_and_an_exponential_backoff_of_one_two_four_seconds
     assert timedelta(seconds=0.9) <= found.run_at - found.errors[0].at <= timedelta(seconds=1.1)
 
 
-def test_S0_11_a_job_with_four_attempts_runs_four_times(kit: QueueKit, run: Callable[..., int]) -> None:
-    seen: list[int] = []
+def test_S0_11_a_job_with_four_attempts_waits_one_two_and_four_seconds() -> None:
+    with TestKit() as kit:
 
-    @kit.task(queue="q", attempts=4, backoff=0)
-    def fails(ctx: JobContext) -> None:
-        seen.append(ctx.attempt)
-        raise ValueError("no")
+        @kit.task(queue="q", attempts=4)
+        def fails() -> None:
+            raise ValueError("no")
 
-    job = fails.enqueue()
-    run("q")
-    assert (seen, job.status()) == ([1, 2, 3, 4], State.FAILED)
+        job = fails.enqueue()
+        waits = []
+        for attempt in (1, 2, 3, 4):
+            kit.drain()
+            found = job.get()
+            assert found is not None
+            assert len(found.errors) == attempt
+            if found.run_at is not None and found.state is State.DELAYED:
+                waits.append(found.run_at - kit.clock.now())
+                kit.clock.travel(seconds=waits[-1].total_seconds())
+        assert waits == [timedelta(seconds=1), timedelta(seconds=2), timedelta(seconds=4)]
+        assert job.status() == State.FAILED
 
 
 def test_S0_12_a_jobs_own_options_go_before_the_tasks_the_queues_and_the_kits(
