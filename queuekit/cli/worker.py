@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from queuekit.cli import screen
+from queuekit.cli import logs, screen
 from queuekit.cli.session import Session, of
 from queuekit.clock import monotonic
 from queuekit.domain.duration import parse_duration
@@ -63,6 +64,7 @@ def worker(
     """
     session = of(context)
     session.lasting = True
+    settings = session.settings  # from here on log lines are as it says
     options: dict[str, Any] = {
         "queues": queues_of(queues) if queues else None,
         "exclude": _list(exclude),
@@ -73,6 +75,9 @@ def worker(
         "burst": burst or None,
         "max_jobs": max_jobs,
         "max_rss": max_rss,
+        "wait_store": wait_store,
+        "app": app or settings.app,  # several processes: each imports it anew
+        "prepare": partial(logs.start, lasting=True),
     }
     patience = parse_duration(wait_store) / 1000
     kit = session.loaded(app)

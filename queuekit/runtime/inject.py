@@ -47,10 +47,7 @@ class Injector:
             if _is_async(marker.provider):
                 continue
             if marker.scope == "worker":
-                with self._guard:
-                    if marker.provider not in self._shared:
-                        self._shared[marker.provider] = _enter_plain(marker.provider, self._stack)
-                    values[name] = self._shared[marker.provider]
+                values[name] = self._shared_plain(marker.provider)
             else:
                 values[name] = _enter_plain(marker.provider, stack)
         return values
@@ -64,13 +61,16 @@ class Injector:
 
     async def _once(self, provider: Callable[..., Any]) -> Any:
         async with self._making:
+            if not _is_async(provider):
+                return self._shared_plain(provider)
             if provider not in self._shared:
-                if _is_async(provider):
-                    self._shared[provider] = await _enter(provider, self._async_stack)
-                else:
-                    with self._guard:
-                        if provider not in self._shared:
-                            self._shared[provider] = _enter_plain(provider, self._stack)
+                self._shared[provider] = await _enter(provider, self._async_stack)
+            return self._shared[provider]
+
+    def _shared_plain(self, provider: Callable[..., Any]) -> Any:
+        with self._guard:
+            if provider not in self._shared:
+                self._shared[provider] = _enter_plain(provider, self._stack)
             return self._shared[provider]
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from queuekit.runtime.claim import Claim
+from queuekit.runtime.plan import plan
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -23,6 +24,7 @@ def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
     kit.load()
     processes: int = options.get("processes") or kit.settings.processes
     if processes > 1:
+        plan(kit, options)  # what cannot be is refused here, not in every process
         from queuekit.runtime.supervisor import supervise
 
         return supervise(kit, options, processes)

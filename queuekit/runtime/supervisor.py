@@ -211,7 +211,8 @@ def load(app: str) -> QueueKit:
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"no kit at {app!r}: {error}") from error
-    kit: QueueKit = found() if callable(found) and not hasattr(found, "definitions") else found
+    found = found() if callable(found) and not hasattr(found, "definitions") else found
+    kit: QueueKit = getattr(found, "queuekit", found)
     return kit
 
 
