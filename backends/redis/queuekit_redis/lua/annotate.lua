@@ -6,7 +6,7 @@
 -- RETURNS 1, or 0 where the token is not the job's
 -- COST O(logs kept)
 -- SINCE 1.0
--- USES base job notes
+-- USES base run notes
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local id, token = ARGV[1], ARGV[2]
 local run = call('HGET', k_run, id)

@@ -26,7 +26,7 @@
 --         {2, last n} stale · {3, home, to} moved
 -- COST O(changes · log n)
 -- SINCE 1.0
--- USES base op when job unique drop ended lines remove verbs
+-- USES base op when run job unique drop ended lines remove verbs
 local actor, n, now = ARGV[1], tonumber(ARGV[2]), clock(ARGV[3])
 local answer, last = recall(actor, n)
 if answer == false then return {2, last} end

@@ -16,7 +16,7 @@
 --         oldest: since when the job that waits longest could have run, false where none waits
 -- COST O(states · log n), and one look for each of the first 32 priorities in use
 -- SINCE 1.0
--- USES base job
+-- USES base run
 local now, oldest = clock(ARGV[1]), false
 
 local function look(id)

@@ -46,7 +46,7 @@ if ARGV[4] == '0' and not vars[3] then
     call('HSET', k_vars, 'place', text(place + made), 'enqueued', text((vars[6] or 0) + made))
   end
 else
-  -- USES when job unique spec insert
+  -- USES when run job unique spec insert
   local refusal = insert(count, vars[3], place, front, tonumber(vars[6] or 0), created, receipts, now)
   if refusal then return refusal end
   for i = 1, count do known = known or receipts[i] ~= '+' end

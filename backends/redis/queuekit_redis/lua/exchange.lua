@@ -33,7 +33,7 @@ local rare
 -- Call a function that most exchanges do not need.
 local function use(name, ...)
   if not rare then
-    -- USES when job unique ended lines notes settle promote rare
+    -- USES when run job unique ended lines notes extras settle promote rare
     rare = {complete_one = complete_one, claim_one = claim_one, extras = extras, replay = replay, settle = settle, promote = promote}
   end
   return rare[name](...)

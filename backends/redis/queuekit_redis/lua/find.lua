@@ -18,7 +18,7 @@
 -- RETURNS {epoch, scanned, total, {line, score, id} to go on or false, ids, records}
 -- COST O(records looked at + log n)
 -- SINCE 1.0
--- USES base job notes record walk
+-- USES base run job extras record walk
 local state, task, limit, looks = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local step = walk(state, ARGV[5], tonumber(ARGV[6]), ARGV[7])
 local ids, records, scanned, line, score, id = {}, {}, 0, nil, nil, nil

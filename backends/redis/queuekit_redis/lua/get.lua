@@ -5,13 +5,12 @@
 -- KEYS[4] notes    hash: kind and id -> bytes
 -- KEYS[5] vars     hash: counters and limits
 -- KEYS[6] ready    zset: id, score of (priority, place)
--- KEYS[7] delayed  zset: id, due ms
--- KEYS[8] active   zset: id, lease end ms
+-- KEYS[7] active   zset: id, lease end ms
 -- ARGV[1 …] ids
--- RETURNS {epoch, record …}: false, or {entry, run, extras, score of ready | due | lease end}
+-- RETURNS {epoch, record …}: false, or {entry, run, extras, score of a fresh ready one | lease end}
 -- COST O(ids · log n)
 -- SINCE 1.0
--- USES base job notes record
+-- USES base run job extras record
 local reply = {call('HGET', k_vars, 'epoch')}
 for i = 1, #ARGV do reply[i + 1] = record(ARGV[i]) end
 return reply

@@ -25,7 +25,7 @@
 -- RETURNS {0, removed, more}, or {1, active}: refused
 -- COST O(limit · log n)
 -- SINCE 1.0
--- USES base job unique drop ended
+-- USES base run job unique drop ended
 local active, limit, removed = call('ZCARD', k_active), tonumber(ARGV[2]), 0
 if active > 0 and ARGV[1] ~= '1' then return {1, active} end
 for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled}) do

@@ -9,7 +9,7 @@
 -- RETURNS false, or {state, line, ahead, paused, expired, cancel asked}
 -- COST O(log n)
 -- SINCE 1.0
--- USES base job
+-- USES base run job
 local now, id = clock(ARGV[1]), ARGV[2]
 if call('HEXISTS', k_jobs, id) == 0 then return false end
 local j = load(id)

@@ -25,7 +25,7 @@
 -- RETURNS {removed, more}
 -- COST O(limit · log n), and 200 actors a call
 -- SINCE 1.0
--- USES base job unique drop ended lines remove sweep
+-- USES base run job unique drop ended lines remove sweep
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now, limit, state = clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if state > 0 then return older(state, now - ARGV[4], limit, tonumber(ARGV[6])) end

@@ -12,14 +12,15 @@
 -- KEYS[11] cancelled zset: as completed
 -- KEYS[12] kept      zset of score 0: state|label|ended|id
 -- KEYS[13] unique    hash: key -> holder
--- KEYS[14] expiring  zset: id, expires ms
--- KEYS[15] awaited   hash: id -> 1, and the channel that tells of ends
--- KEYS[16] marker    zset: '0' while there may be work
+-- KEYS[14] utime     zset: unique key, free at ms
+-- KEYS[15] expiring  zset: id, expires ms
+-- KEYS[16] awaited   hash: id -> 1, and the channel that tells of ends
+-- KEYS[17] marker    zset: '0' while there may be work
 -- ARGV[1] clock shift ms  ARGV[2] limit  ARGV[3] ms between the calls
 -- RETURNS {now, {suspect id …}, {crashed id …}, {cancelled id …}, grace until, more}
 -- COST O(limit · log n)
 -- SINCE 1.0
--- USES base job unique drop ended
+-- USES base run job unique drop ended
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now, limit, every = clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local vars = call('HMGET', k_vars, 'seen', 'grace', 'max_crashes')

@@ -7,7 +7,7 @@
 -- RETURNS {now, lease end, {lost id …}, {id, cancel reason …}}
 -- COST O(claims · log n)
 -- SINCE 1.0
--- USES base job notes
+-- USES base run notes
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now = clock(ARGV[1])
 local till, lost, cancels, leases, changed = now + ARGV[2], {}, {}, {}, {}

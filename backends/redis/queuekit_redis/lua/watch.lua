@@ -1,8 +1,7 @@
 -- watch: mark a live job awaited
 -- KEYS[1] jobs     hash: id -> entry
 -- KEYS[2] run      hash: id -> what changes
--- KEYS[3] vars     hash: counters and limits
--- KEYS[4] awaited  hash: id -> 1, and the channel that tells of ends
+-- KEYS[3] awaited  hash: id -> 1, and the channel that tells of ends
 -- ARGV[1] id
 -- RETURNS 1 where it lives and is marked, else 0
 -- COST O(1)

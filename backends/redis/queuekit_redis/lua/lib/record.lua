@@ -1,4 +1,4 @@
--- record: a job as replies carry it; uses job, notes
+-- record: a job as replies carry it; uses job, extras
 local function record(id)
   local both = {call('HGET', k_jobs, id), call('HGET', k_run, id)}
   if not both[1] then return false end
