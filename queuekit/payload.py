@@ -128,12 +128,7 @@ class Arguments:
             raise self._refused([f"{name}: the worker provides it (Inject); do not pass it" for name in passed])
 
     def _unfit(self, problems: Sequence[tuple[str, str]]) -> PayloadError:
-        return self._refused([
-            f"{where}: missing" if what == "missing"
-            else f"{where}: no such argument{_as_option(where)}" if what == "extra"
-            else f"{where}: {what}" if where else what
-            for where, what in problems
-        ])  # fmt: skip
+        return self._refused(_lines(problems, "no such argument", _as_option))
 
     def _refused(self, problems: Sequence[str]) -> PayloadError:
         return _refused(self._task, problems)
@@ -167,7 +162,7 @@ class Whole:
         return ((value,), {}) if self._param.positional_only else ((), {self._param.name: value})
 
     def _unfit(self, problems: Sequence[tuple[str, str]]) -> PayloadError:
-        return _refused(self._task, [f"{where}: {what}" if where else what for where, what in problems])
+        return _refused(self._task, _lines(problems, "no such field"))
 
 
 class Result:
@@ -196,7 +191,7 @@ class Result:
         return codec.decode(data) if self._schema is None else self._schema.load(data, self._unfit)
 
     def _unfit(self, problems: Sequence[tuple[str, str]]) -> PayloadError:
-        lines = [f"{where}: {what}" if where else what for where, what in problems]
+        lines = _lines(problems, "no such field")
         return PayloadError(f"result of task {self._task!r} does not fit its type: {'; '.join(lines)}", lines)
 
 
@@ -216,6 +211,11 @@ def result_of(signature: Signature) -> Result:
 
 def _refused(task: str, problems: Sequence[str]) -> PayloadError:
     return PayloadError(f"payload does not fit task {task!r}: {'; '.join(problems)}", problems)
+
+
+def _lines(problems: Sequence[tuple[str, str]], extra: str, hint: Callable[[str], str] = lambda name: "") -> list[str]:
+    texts = [(where, f"{extra}{hint(where)}" if what == "extra" else what) for where, what in problems]
+    return [f"{where}: {what}" if where else what for where, what in texts]
 
 
 def _as_option(name: str) -> str:

@@ -136,16 +136,15 @@ def _plain(fn: Callable[..., object]) -> Callable[..., object]:
 
 
 def _names(fn: Callable[..., object]) -> Mapping[str, Any]:
-    """Globals of the function's module, over the locals of where it is decorated (classes made inside a function)."""
-    found: dict[str, Any] = {}
-    frame = inspect.currentframe()
-    while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "queuekit":
-        frame = frame.f_back
+    """Globals of the function's module, and the locals of the function it is made in: classes may live there too."""
     own: Mapping[str, Any] = getattr(fn, "__globals__", {})
-    if frame is not None and frame.f_locals is not frame.f_globals and _has_text(fn):
-        found.update(frame.f_locals)
-        return {**own, **found}
-    return own
+    outer = getattr(fn, "__qualname__", "").rpartition(".<locals>")[0]
+    if not outer or not _has_text(fn):
+        return own
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_qualname != outer:
+        frame = frame.f_back
+    return own if frame is None else {**own, **frame.f_locals}
 
 
 def _has_text(fn: Callable[..., object]) -> bool:

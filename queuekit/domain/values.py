@@ -196,15 +196,15 @@ def to_rates(value: object) -> tuple[tuple[int, int], ...]:
 
 
 def to_group(value: object) -> Group:
-    """Group, or a table of its fields."""
+    """Group, or a table of its fields; its rates in one form."""
     if isinstance(value, Group):
-        return value
-    if isinstance(value, Mapping) and set(value) <= {"weight", "cap", "rate"}:
-        fields = dict(value)
-        if "rate" in fields and fields["rate"] is not None:
-            fields["rate"] = tuple(Rate(n, per / 1000) for n, per in to_rates(fields["rate"]))
-        return Group(**fields)
-    raise InvalidOption(f"group {value!r}: use Group(weight=…, cap=…, rate=…)")
+        value = {"weight": value.weight, "cap": value.cap, "rate": value.rate}
+    if not isinstance(value, Mapping) or not set(value) <= {"weight", "cap", "rate"}:
+        raise InvalidOption(f"group {value!r}: use Group(weight=…, cap=…, rate=…)")
+    said = dict(value)
+    if said.get("rate") is not None:
+        said["rate"] = tuple(Rate(count, per / 1000) for count, per in to_rates(said["rate"]))
+    return Group(**said)
 
 
 def to_profile(value: object) -> Profile | str:
