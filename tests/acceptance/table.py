@@ -12,7 +12,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "seeds.md"
 _ROW = re.compile(r"^\| (S\d\.\d+) \| (.*) \| ([^|]*) \|$")
-_TEST = re.compile(r"test_(S\d)_(\d+)(?:_|$)")
+_TEST = re.compile(r"test((?:_S\d_\d+)+)(?:_|$)")  # test_S1_4_S1_5_…: a test may show several rows
+_ID = re.compile(r"_(S\d)_(\d+)")
 
 
 def tests() -> dict[str, list[str]]:
@@ -21,7 +22,8 @@ def tests() -> dict[str, list[str]]:
     for path in sorted(HERE.glob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (match := _TEST.match(node.name)):
-                found.setdefault(f"{match[1]}.{match[2]}", []).append(f"{path.name}::{node.name}")
+                for seed, number in _ID.findall(match[1]):
+                    found.setdefault(f"{seed}.{number}", []).append(f"{path.name}::{node.name}")
     return found
 
 
