@@ -30,6 +30,7 @@ class Pool:
         self.path, self.durable = path, durable
         self._free: list[sqlite3.Connection] = []
         self._lent = 0
+        self._frozen = False
         self._file: tuple[int, int] | None = None  # device and inode the connections are of
         self._gate = threading.Condition()
 
@@ -52,6 +53,8 @@ class Pool:
     def lend(self) -> sqlite3.Connection:
         """A connection to the file that has the path now: somebody may have removed the one we knew."""
         with self._gate:
+            while self._frozen:
+                self._gate.wait()
             try:
                 found = os.stat(self.path)
             except OSError as error:
@@ -86,6 +89,8 @@ class Pool:
     def prepare(self, timeout: float) -> None:
         """Make and check the file; a fork waits for it as for a call."""
         with self._gate:
+            while self._frozen:
+                self._gate.wait()
             self._lent += 1
         try:
             files.prepare(self.path, timeout=timeout, durable=self.durable)
@@ -98,20 +103,23 @@ class Pool:
             self._drop()
 
     def freeze(self) -> None:
-        """Before a fork: no call begins from here to `thaw`, and no connection is left open."""
-        self._gate.acquire()
+        """Before a fork: from here to `thaw` no call begins, and no connection is left open."""
         deadline = clock.monotonic() + FORK_WAIT
-        while self._lent:
-            left = deadline - clock.monotonic()
-            if left <= 0:
-                log.warning("forking while %d calls use %s: let them end before", self._lent, self.path)
-                break
-            self._gate.wait(left)
-        self._drop()
+        with self._gate:
+            self._frozen = True
+            while self._lent:
+                left = deadline - clock.monotonic()
+                if left <= 0:
+                    log.warning("forking while %d calls use %s: let them end before", self._lent, self.path)
+                    break
+                self._gate.wait(left)
+            self._drop()
 
     def thaw(self) -> None:
         """After a fork, in the parent."""
-        self._gate.release()
+        with self._gate:
+            self._frozen = False
+            self._gate.notify_all()
 
     def _returned(self) -> None:
         with self._gate:
