@@ -31,11 +31,10 @@ async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_M
     store = await kit.async_store()
     threads = Threads(1, "queuekit-drain")
     runner = Runner(kit, WORKER, threads)
-    drainer = _Drainer(kit, store, runner)
+    drainer = _Drainer(kit, store, runner, limit)
     try:
         while await drainer.round([queue] if queue is not None else await store.queues()):
-            if len(drainer.ran) > limit:
-                raise RuntimeError(f"{limit} runs and still work: does a job enqueue itself again?")
+            continue
     finally:
         await runner.close()
         threads.close()
@@ -44,10 +43,11 @@ async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_M
 
 
 class _Drainer:
-    def __init__(self, kit: QueueKit, store: JobStore, runner: Runner) -> None:
+    def __init__(self, kit: QueueKit, store: JobStore, runner: Runner, limit: int) -> None:
         self.kit = kit
         self.store = store
         self.runner = runner
+        self.limit = limit
         self.announcer = Announcer(kit)
         self.sources: dict[str, Source] = {}
         self.ran: list[Job] = []
@@ -64,7 +64,9 @@ class _Drainer:
     async def _one(self, source: Source) -> bool:
         reply = await self._exchange(source, [], want=1)
         if not reply.claims:
-            return reply.more and reply.paused is None
+            return False
+        if len(self.ran) >= self.limit:
+            raise RuntimeError(f"{self.limit} runs and still work: does a job enqueue itself again?")
         claim = Claim(reply.claims[0], source, clock.monotonic() + _LEASE / 1000)
         self.announcer.active(source, [claim])
         outcome = await self.runner.run(claim, lambda: None)
