@@ -5,6 +5,7 @@ fakeredis has no `struct` library, so the scripts get a stand-in for the formats
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ SCRIPTS = {name: assemble(name, _STRUCT) for name in NAMES}
 
 
 class FakeStore(RedisStore):
-    """Takes fakeredis for the server it plays: it has no INFO."""
+    """Takes fakeredis for the server it plays: it has no INFO, so it counts nothing of itself either."""
+
+    capabilities = replace(RedisStore.capabilities, parts=RedisStore.capabilities.parts - {"usage"})
 
     async def _info(self) -> dict[str, str]:
         return {"redis_version": "7.0.0", "maxmemory_policy": "noeviction", "aof_enabled": "1"}

@@ -6,12 +6,13 @@ import asyncio
 
 from queuekit.domain.state import State
 from queuekit.store.direct import direct
+from queuekit.store.parts import Used
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
-from queuekit.testing.conformance.harness import Harness
-from queuekit.testing.conformance.words import HOUR, SECOND, Producer, Worker, names, state
+from queuekit.testing.conformance.harness import Blocking, Harness
+from queuekit.testing.conformance.words import HOUR, SECOND, Producer, Worker, names, spec, state
 
-PARTS = {"unique", "within", "groups", "limits", "schedules", "relay", "mover", "events"}
+PARTS = {"unique", "usage", "within", "groups", "limits", "schedules", "relay", "mover", "events"}
 
 
 async def test_capabilities_are_known_words(store: JobStore) -> None:
@@ -118,3 +119,25 @@ async def test_the_clock_moves_for_stores_opened_before_and_after(
     await harness.advance(HOUR)
     assert (await store.ping()).now >= before + HOUR
     assert (await (await open_store()).ping()).now >= before + HOUR
+
+
+async def test_what_the_server_counts_of_itself_grows_with_use(store: JobStore) -> None:
+    if "usage" in store.capabilities.parts:
+        before = await used(store)
+        for call in range(20):
+            await Producer(store).put(*(spec(f"j{call}-{i}", body=b"%d" % i * 500) for i in range(20)))
+        after = await used(store)
+
+        assert after.bytes > before.bytes >= 0
+        for one, two in ((before.commands, after.commands), (before.requests, after.requests)):
+            assert (one is None) is (two is None)
+            assert one is None or two is None or two >= one + 20
+
+
+async def used(store: JobStore) -> Used:
+    """Ask the part `usage`, which stands beside the core."""
+    if isinstance(store, Blocking):
+        answer: Used = direct(store.plain.usage())  # type: ignore[attr-defined]  # the part is there
+    else:
+        answer = await store.usage()  # type: ignore[attr-defined]  # the part is there
+    return answer
