@@ -196,6 +196,17 @@ def test_writes_to_a_removed_file_are_refused_not_lost(store: EmbeddedStore, url
     fresh.close()
 
 
+def test_a_file_that_took_the_place_of_ours_is_ours_from_the_next_call_on(store: EmbeddedStore, url: str) -> None:
+    direct(store.enqueue("q", [job("a")], Op("p", 1)))
+    path = direct(store.ping()).where
+    remove(path)
+    files.prepare(Path(path), timeout=5)  # another process made it anew
+    assert direct(store.enqueue("q", [job("b")], Op("p", 2))).receipts[0].created
+    fresh = sqlite3.connect(path)
+    assert fresh.execute("SELECT id FROM jobs").fetchall() == [("b",)]
+    fresh.close()
+
+
 async def test_a_waiting_worker_finds_the_file_that_took_the_place_of_its_own(url: str, store: EmbeddedStore) -> None:
     waiter = backend.asynchronous(url, QUICKLY)
     await waiter.open()

@@ -7,10 +7,9 @@ import re
 from importlib.resources import files
 
 import pytest
-from redis.crc import key_slot
-
 from queuekit_redis.keys import QUEUE_KEYS, STORE_KEYS, queue_keys, store_keys
 from queuekit_redis.scripts import NAMES, SCRIPTS, assemble
+from redis.crc import key_slot
 
 LUA = files("queuekit_redis") / "lua"
 LIBS = sorted(entry.name for entry in (LUA / "lib").iterdir())
@@ -36,7 +35,7 @@ def test_a_header_says_what_style_asks_in_its_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_header_numbers_its_keys_from_one(name: str) -> None:
-    numbers = re.findall(r"^-- KEYS\[(\d+)\]", SCRIPTS[name].source, re.M)
+    numbers = re.findall(r"^-- KEYS\[(\d+)\]", SCRIPTS[name].source, re.MULTILINE)
     assert [int(n) for n in numbers] == list(range(1, len(SCRIPTS[name].keys) + 1))
 
 
@@ -67,7 +66,7 @@ def test_arguments_of_the_body_stand_in_the_header(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_of_a_script_is_local(name: str) -> None:
     text = re.sub(r"'[^'\n]*'", "''", code(name))
-    assigned = set(re.findall(r"^\s*(\w+) = .*[^,\n]$", text, re.M))
+    assigned = set(re.findall(r"^\s*(\w+) = .*[^,\n]$", text, re.MULTILINE))
     local = {
         word
         for names in re.findall(r"\blocal ([\w, ]+)", text)

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient, MongoClient
-from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
-from pymongo.uri_parser import parse_uri
+from pymongo.errors import PyMongoError
 
 from queuekit.domain.redact import redact
 from queuekit.errors import ConfigError
@@ -16,6 +15,7 @@ from queuekit_mongo.asynchronous import AsyncPort
 from queuekit_mongo.blocking import BlockingPort
 from queuekit_mongo.collections import Names
 from queuekit_mongo.store import MongoStore
+from queuekit_mongo.threaded import ThreadedPort
 
 DATABASE: Final = "queuekit"  # where a URL names none
 _CLIENT: Final[dict[str, Any]] = {"appname": "queuekit", "tz_aware": True}
@@ -39,18 +39,18 @@ class MongoBackend:
         return MongoStore(port, names, options, shift=shift)
 
     def adopt(self, client: object, options: StoreOptions) -> tuple[MongoStore | None, MongoStore | None] | None:
-        """A MongoClient serves the blocking side, an AsyncMongoClient the asynchronous one; a Motor client is
-        unwrapped to the MongoClient it holds. The application closes its client itself."""
+        """A MongoClient, or the one inside a Motor client, serves both sides, the asynchronous one by threads; an
+        AsyncMongoClient serves its own. The application closes its client itself."""
         names, timeout = _names(options), options.timeout / 1000
         inner = unwrapped(client)
         if isinstance(inner, MongoClient):
             where, database = _where(inner), _database(inner)
-            blocking = BlockingPort(inner, database, names, timeout=timeout, where=where, owns=False)
-            return MongoStore(blocking, names, options), None
+            port = BlockingPort(inner, database, names, timeout=timeout, where=where, owns=False)
+            return MongoStore(port, names, options), MongoStore(ThreadedPort(port), names, options)
         if isinstance(inner, AsyncMongoClient):
             where, database = _where(inner), _database(inner)
-            port = AsyncPort(inner, database, names, timeout=timeout, where=where, owns=False)
-            return None, MongoStore(port, names, options)
+            own = AsyncPort(inner, database, names, timeout=timeout, where=where, owns=False)
+            return None, MongoStore(own, names, options)
         return None
 
 
@@ -62,10 +62,13 @@ def unwrapped(client: object) -> object:
 
 def _made(url: str, make: Callable[[], Any]) -> Any:
     try:
-        parse_uri(url, validate=True) if not url.startswith("mongodb+srv") else None
         return make()
-    except (ConfigurationError, InvalidURI, ValueError, PyMongoError) as error:
-        raise ConfigError(f"{redact(url)} is no usable MongoDB URL: {redact(str(error))}") from error
+    except (PyMongoError, ValueError) as error:
+        # The driver's text may quote what it took for a database or a port, and that is often half a password.
+        raise ConfigError(
+            f"{redact(url)} is no usable MongoDB URL ({type(error).__name__}): write mongodb://host:port/database, "
+            "with user and password percent-encoded"
+        ) from None
 
 
 def _settings(options: StoreOptions) -> dict[str, Any]:

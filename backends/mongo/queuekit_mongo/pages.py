@@ -8,6 +8,7 @@ from typing import Any
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import SUSPECT, Document
 from queuekit_mongo.statements import (
+    ANY_TIME,
     DOWN,
     TIME_ORDER,
     UP,
@@ -28,7 +29,7 @@ def waiting(queue: str, *, line: int | None = None) -> Document:
 
 def timed(queue: str, state: str, **more: object) -> Document:
     """The filter of jobs of a state that is sorted by time."""
-    return {"queue": queue, "part": PART, "state": state, "at": {"$exists": True}, **more}
+    return {"queue": queue, "part": PART, "state": state, "at": ANY_TIME, **more}
 
 
 def waiting_page(queue: str, after: Sequence[Any] | None, limit: int) -> list[Find]:
@@ -52,7 +53,7 @@ def timed_page(queue: str, state: str, after: Sequence[Any] | None, limit: int, 
     beyond = "$gt" if way == UP else "$lt"
     base = {"queue": queue, "part": PART, "state": state}
     if after is None:
-        ranges: list[Document] = [{"at": {"$exists": True}}]
+        ranges: list[Document] = [{"at": ANY_TIME}]
     else:
         at, name = after
         ranges = [{"at": at, "_id": {beyond: name}}, {"at": {beyond: at}}]

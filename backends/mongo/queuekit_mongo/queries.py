@@ -14,7 +14,7 @@ from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
 from queuekit_mongo.documents import GONE, OWN, READY, SUSPECT, Document
 from queuekit_mongo.removals import NOT_STUB, stub
-from queuekit_mongo.statements import TIME_ORDER, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
+from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
 
 # ------------------------------------------------------------------ heads and candidates
 
@@ -30,7 +30,7 @@ def head(jobs: str, queue: str) -> Pipe:
             {"$match": {"_id": {"$in": [STORE, queue]}}},
             {"$set": {"now": {"$toLong": "$$NOW"}}},
             {"$unionWith": {"coll": jobs, "pipeline": [
-                {"$match": {"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}}},
+                {"$match": {"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME}},
                 {"$sort": {"queue": 1, "part": 1, "state": 1, "at": 1, "_id": 1}},
                 {"$limit": 1},
                 {"$project": {"_id": 0, "due": "$at"}},
@@ -220,7 +220,7 @@ def due(queue: str, now: int, limit: int) -> Find:
     """Whole documents of delayed jobs whose time has come, in order."""
     return Find(
         room=JOBS,
-        filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True, "$lte": now}},
+        filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$lte": now}},
         index=TIMER,
         sort=ordered(*TIME_ORDER),
         limit=limit,
@@ -231,7 +231,7 @@ def next_due(queue: str) -> Find:
     """When the earliest delayed job is due."""
     return Find(
         room=JOBS,
-        filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}},
+        filter={"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME},
         index=TIMER,
         sort=ordered(*TIME_ORDER),
         limit=1,
@@ -264,7 +264,7 @@ def holders(queue: str, keys: Sequence[str]) -> Find:
     """Whole documents that stand in the unique index for one of these keys."""
     return Find(
         room=JOBS,
-        filter={"queue": queue, "part": PART, "unique": {"$in": list(keys), "$exists": True}},
+        filter={"queue": queue, "part": PART, "unique": {"$in": list(keys)}},
         index=UNIQUE,
     )
 
@@ -294,9 +294,7 @@ def filling(queue: str) -> tuple[Find, Find]:
     """What counts against `max_size`: waiting and delayed jobs."""
     return (
         Find(room=JOBS, filter={"queue": queue, "part": PART, "line": {"$gte": SUSPECT}}, index=LINE),
-        Find(
-            room=JOBS, filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}}, index=TIMER
-        ),
+        Find(room=JOBS, filter={"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME}, index=TIMER),
     )
 
 
@@ -341,4 +339,4 @@ def configure(queue: str, rev: int, declared: str, override: str) -> Write:
 
 
 def _active(queue: str) -> Document:
-    return {"queue": queue, "part": PART, "state": "active", "at": {"$exists": True}}
+    return {"queue": queue, "part": PART, "state": "active", "at": ANY_TIME}

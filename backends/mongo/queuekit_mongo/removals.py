@@ -8,7 +8,7 @@ from typing import Final
 from queuekit.domain.state import State
 from queuekit_mongo.collections import BY_ID, EXPIRY, JOBS, KEPT, LINE, PART, TIMER, TTL
 from queuekit_mongo.documents import GONE, JOB_FIELDS, OWN, STUB_KEPT, SUSPECT, Document, when
-from queuekit_mongo.statements import TIME_ORDER, WAIT_ORDER, Find, Pipe, Write, ordered, under
+from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Pipe, Write, ordered, under
 
 REMOVED: Final = ("created_at", "at", "state", "unique_until")  # what a removal asks of a job
 # The jobs these statements turn into stubs hold no key for a time: those are removed one by one, as drafts.
@@ -36,7 +36,7 @@ def stubs(ids: Sequence[str], state: str, now: int) -> Write:
 
 def oldest(queue: str, state: str, limit: int, *, until: int | None = None, keep: str | None = None) -> Find:
     """The jobs of a state, or of one retention class of it, that ended first; with what their removal asks."""
-    at: Document = {"$exists": True} if until is None else {"$exists": True, "$lte": until}
+    at: Document = ANY_TIME if until is None else {"$lte": until}
     wanted: Document = {"queue": queue, "part": PART, "state": state, "at": at}
     names: tuple[str, ...] = TIME_ORDER
     if keep is not None:
@@ -51,7 +51,7 @@ def delayed_before(queue: str, until: int, limit: int) -> Find:
     """Delayed jobs that were made before a moment, in their order."""
     return Find(
         room=JOBS, index=TIMER,
-        filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$exists": True}}
+        filter={"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME}
         | {"created_at": {"$lte": until}},
         sort=ordered(*TIME_ORDER), limit=limit, fields=REMOVED,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def classes(queue: str, state: State) -> Pipe:
     return Pipe(
         room=JOBS, index=KEPT,
         stages=[
-            {"$match": {"queue": queue, "part": PART, "state": state + OWN, "keep": {"$exists": True}}},
+            {"$match": {"queue": queue, "part": PART, "state": state + OWN, "keep": {"$gte": ""}}},
             {"$sort": {"queue": 1, "part": 1, "state": 1, "keep": 1}},
             {"$group": {"_id": "$keep"}},
         ],
@@ -81,7 +81,7 @@ def classes(queue: str, state: State) -> Pipe:
 def unstarted(queue: str, now: int, limit: int) -> Find:
     """Whole documents of jobs that were not started in time."""
     return Find(
-        room=JOBS, filter={"queue": queue, "part": PART, "expiry": {"$exists": True, "$lte": now}}, index=EXPIRY,
+        room=JOBS, filter={"queue": queue, "part": PART, "expiry": {"$lte": now}}, index=EXPIRY,
         sort=ordered("queue", "part", "expiry"), limit=limit,
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ def unstarted(queue: str, now: int, limit: int) -> Find:
 def dead_stubs(now: int, limit: int) -> Find:
     """Stubs of any queue whose time is over."""
     return Find(
-        room=JOBS, filter={"expire_at": {"$exists": True, "$lte": when(now)}}, index=TTL, sort=ordered("expire_at"),
+        room=JOBS, filter={"expire_at": {"$lte": when(now)}}, index=TTL, sort=ordered("expire_at"),
         limit=limit, fields=("state",),
     )  # fmt: skip
 

@@ -11,6 +11,9 @@ from queuekit_mongo.documents import Document
 UP: Final = 1
 DOWN: Final = -1
 WAIT_ORDER: Final = ("queue", "part", "line", "priority", "place", "_id")  # the order of the index `line`
+# Stands for "has a time": `$exists` would do for choosing a partial index, but then each document is fetched to see
+# whether the key stands for null or for nothing, and no index can count or skip.
+ANY_TIME: Final = {"$gte": 0}
 TIME_ORDER: Final = ("queue", "part", "state", "at", "_id")  # and of `timer`
 
 
