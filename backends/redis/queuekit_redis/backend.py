@@ -51,7 +51,7 @@ class RedisBackend:
 
 
 def _replicas(options: StoreOptions) -> int:
-    return min(REPLICATED_MS, options.timeout) if options.durability == "replicated" else 0
+    return min(REPLICATED_MS, options.timeout // 2) if options.durability == "replicated" else 0
 
 
 def _address(client: Any) -> str:
@@ -74,7 +74,8 @@ def _port(url: str, options: StoreOptions, kind: Kind) -> RedisPort:
         parts = urlsplit(url)
         settings = _settings(options, blocking=blocking)
         if parts.scheme == "redis+sentinel":
-            return kind(_sentinel(parts, settings, blocking=blocking), where, _replicas(options))
+            service, guards = _sentinel(parts, settings, blocking=blocking)
+            return kind(guards.master_for(service), where, _replicas(options), sentinels=guards.sentinels)
         client = redis.Redis if blocking else redis.asyncio.Redis
         if parts.scheme != "redis+cluster":
             return kind(client.from_url(url, **settings), where, _replicas(options))
@@ -99,7 +100,7 @@ def _hosts(parts: SplitResult, port: int) -> tuple[str, list[Address]]:
     return login + at, found
 
 
-def _sentinel(parts: SplitResult, settings: dict[str, Any], *, blocking: bool) -> Any:
+def _sentinel(parts: SplitResult, settings: dict[str, Any], *, blocking: bool) -> tuple[str, Any]:
     """redis+sentinel://user:password@host:port,host:port/service/db: the primary that the sentinels name."""
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
@@ -110,4 +111,4 @@ def _sentinel(parts: SplitResult, settings: dict[str, Any], *, blocking: bool) -
     secret = parse_qs(parts.query).get("sentinel_password")
     asked = {**settings, "password": secret[-1]} if secret else settings
     chosen: Any = Sentinel if blocking else AsyncSentinel
-    return chosen(addresses, sentinel_kwargs=asked, **settings, **own).master_for(service)
+    return service, chosen(addresses, sentinel_kwargs=asked, **settings, **own)

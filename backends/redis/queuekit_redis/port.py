@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from queuekit import clock
-from queuekit.errors import NotReplicated
+from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
 from queuekit_redis.replies import translate
 from queuekit_redis.scripts import READ_ONLY, Script
@@ -53,10 +53,11 @@ class RedisPort(Port, Protocol):
 class Pooled:
     """What both ports over one server's connection pool share: making, keeping and dropping connections."""
 
-    def __init__(self, client: Any, where: str, replicas_ms: int = 0) -> None:
+    def __init__(self, client: Any, where: str, replicas_ms: int = 0, *, sentinels: Sequence[Any] = ()) -> None:
         self._client = client  # its pool must not be collected
         self._pool = client.connection_pool
         self.where = where
+        self._sentinels = sentinels  # clients of our own, closed with the port
         self._replicas_ms = replicas_ms
         self._pid = os.getpid()
         self._free: list[tuple[Any, float]] = []
@@ -79,7 +80,10 @@ class Pooled:
             return self._new_blocking()
 
     def _new(self, **more: Any) -> Any:
-        return self._pool.connection_class(**{**self._pool.connection_kwargs, **more})
+        try:
+            return self._pool.connection_class(**{**self._pool.connection_kwargs, **more})
+        except TypeError as error:
+            raise ConfigError(f"{self.where} carries an option that redis-py does not know: {error}") from error
 
     def _new_blocking(self) -> Any:
         return self._new(socket_timeout=BLOCK_MAX + BLOCK_MORE)
@@ -225,6 +229,8 @@ class BlockingPort(Pooled):
     async def close(self) -> None:
         for connection in self._given_back():
             connection.disconnect()
+        for sentinel in self._sentinels:
+            sentinel.close()
 
 
 class AsyncPort(Pooled):
@@ -349,6 +355,8 @@ class AsyncPort(Pooled):
     async def close(self) -> None:
         for connection in self._given_back():
             await connection.disconnect(nowait=True)
+        for sentinel in self._sentinels:
+            await sentinel.aclose()
 
 
 def _block(seconds: float) -> str:

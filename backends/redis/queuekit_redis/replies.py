@@ -23,7 +23,7 @@ _AWAY: Final = (
 _AWAY_TYPES: Final = (
     rx.BusyLoadingError, rx.ReadOnlyError, rx.ClusterDownError, rx.TryAgainError, rx.MovedError, rx.AskError,
 )  # fmt: skip
-_SECRET: Final = re.compile(r"(://[^\s/@:]*:?)[^\s/@]*@")
+_SECRET: Final = re.compile(r"://[^\s/]*@")
 
 
 def redact(url: str) -> str:
