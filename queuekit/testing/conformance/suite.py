@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "life", "produce", "exchange", "renew", "recover", "order", "repeats", "read", "change", "control", "retention",
-    "unique", "notify", "opaque", "contention",
+    "life", "produce", "exchange", "ends", "settle", "order", "repeats", "renew", "recover", "read", "find", "change",
+    "control", "retention", "unique", "conflict", "notify", "opaque", "contention",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -1,0 +1,3 @@
+"""The family `conflict` on every store of the matrix."""
+
+from queuekit.testing.conformance.conflict import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""The family `find` on every store of the matrix."""
+
+from queuekit.testing.conformance.find import *  # noqa: F403
