@@ -110,7 +110,7 @@ def describe(error: QueueKitError, session: Session) -> str:
     details = "".join(f"\n  {screen.clean(redact(line))}" for line in getattr(error, "errors", ()) if line not in text)
     if not isinstance(error, StoreUnavailable):
         return text + details
-    settings = session.settings
+    settings = session.kit.settings  # of the app, where one was loaded
     kind = next((kind for kind in CHECK if settings.url.startswith(kind[:5])), "")
     return (
         f"the store cannot be reached: {redact(settings.url)} (chosen by {settings.chosen_by})\n  {text}{details}\n"

@@ -36,7 +36,14 @@ def load(name: str) -> QueueKit:
             value = getattr(value, part)
         except AttributeError:
             raise AppError(f"{name}: {_called(value)} has no {part!r}; it has {_kits(value)}") from None
-    return _kit(value, name)
+    kit = _kit(value, name)
+    try:
+        kit.load()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise AppError(f"{name}: a module of imports= failed: {_said(error)}") from error
+    return kit
 
 
 def _module(path: str, name: str) -> object:
@@ -45,9 +52,9 @@ def _module(path: str, name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
             raise AppError(f"{name}: no module {error.name!r} here ({Path.cwd()}) or on the path") from error
-        raise AppError(f"{name}: importing {path} failed: {error}\n{_where(error)}") from error
+        raise AppError(f"{name}: importing {path} failed: {_said(error)}") from error
     except Exception as error:
-        raise AppError(f"{name}: importing {path} failed: {type(error).__name__}: {error}\n{_where(error)}") from error
+        raise AppError(f"{name}: importing {path} failed: {_said(error)}") from error
 
 
 def _kit(value: object, name: str) -> QueueKit:
@@ -60,18 +67,18 @@ def _kit(value: object, name: str) -> QueueKit:
         try:
             made = value()
         except Exception as error:
-            raise AppError(f"{name}: the factory failed: {type(error).__name__}: {error}\n{_where(error)}") from error
+            raise AppError(f"{name}: the factory failed: {_said(error)}") from error
         if not callable(made) or isinstance(made, QueueKit):
             return _kit(made, f"{name}()")
     raise AppError(f"{name} is a {type(value).__name__}, not a QueueKit nor a factory of one")
 
 
-def _where(error: BaseException) -> str:
-    """The user's own lines of a traceback: the import machinery between them says nothing."""
+def _said(error: BaseException) -> str:
+    """What it is, and the user's own lines of its traceback: the import machinery between them says nothing."""
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
     ]
-    return "".join(traceback.format_list(frames)).rstrip() or f"  ({type(error).__name__})"
+    return f"{type(error).__name__}: {error}\n{''.join(traceback.format_list(frames))}".rstrip()
 
 
 def _called(value: object) -> str:

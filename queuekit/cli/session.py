@@ -68,10 +68,8 @@ class Session:
             raise apps.AppError(
                 "which app? Name it as MODULE:ATTR, with -A or QUEUEKIT_APP; for example -A shop.tasks:kit"
             )
-        kit = apps.load(name)
-        kit.load()
-        self._kit = kit
-        return kit
+        self._kit = apps.load(name)
+        return self._kit
 
     def store(self) -> JobStore:
         """The opened store, blocking."""

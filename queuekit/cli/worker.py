@@ -17,46 +17,37 @@ from queuekit.errors import InvalidOption, StoreUnavailable
 PAUSE = 0.5  # seconds between two looks at a store that is not there yet
 
 
+App = Annotated[str | None, typer.Argument(metavar="APP", help="MODULE:ATTR, as with -A.", show_default=False)]
+_QUEUES = "Order is priority: a,b,c; or weights: a=3,b=1. \\[default: queues of the app's tasks]"
+Queues = Annotated[str | None, typer.Option("--queues", "-Q", help=_QUEUES)]
+Exclude = Annotated[str | None, typer.Option("--exclude", "-X", help="Not these: a,b.")]
+_TYPE = "Only queues of this profile: light, heavy, NAME, all. \\[env: WORKER_TYPE] \\[default: all]"
+Type = Annotated[str | None, typer.Option(help=_TYPE)]
+_CONCURRENCY = "Jobs at once in a process. \\[env: QUEUEKIT_CONCURRENCY] \\[default: 1]"
+Concurrency = Annotated[int | None, typer.Option("--concurrency", "-c", min=1, help=_CONCURRENCY)]
+_PROCESSES = "\\[env: QUEUEKIT_PROCESSES] \\[default: 1]"
+Processes = Annotated[int | None, typer.Option("--processes", "-p", min=1, help=_PROCESSES)]
+_GRACE = "Time for running jobs after TERM. \\[env: QUEUEKIT_GRACE] \\[default: 25s]"
+Grace = Annotated[str | None, typer.Option(metavar="DURATION", help=_GRACE)]
+Burst = Annotated[bool, typer.Option("--burst", help="Stop when nothing is due.")]
+MaxJobs = Annotated[int | None, typer.Option(min=1, help="Stop after so many jobs.")]
+MaxRss = Annotated[str | None, typer.Option(metavar="SIZE", help="Stop when memory grows over this: 512MiB.")]
+WaitStore = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for the store at start.")]
+
+
 def worker(
     context: typer.Context,
-    app: Annotated[
-        str | None, typer.Argument(metavar="APP", help="MODULE:ATTR, as with -A.", show_default=False)
-    ] = None,
-    queues: Annotated[
-        str | None,
-        typer.Option(
-            "--queues",
-            "-Q",
-            help="Order is priority: a,b,c; or weights: a=3,b=1. \\[default: queues of the app's tasks]",
-        ),
-    ] = None,
-    exclude: Annotated[str | None, typer.Option("--exclude", "-X", help="Not these: a,b.")] = None,
-    type: Annotated[
-        str | None,
-        typer.Option(
-            help="Only queues of this profile: light, heavy, NAME, all. \\[env: WORKER_TYPE] \\[default: all]"
-        ),
-    ] = None,
-    concurrency: Annotated[
-        int | None,
-        typer.Option(
-            "--concurrency", "-c", min=1, help="Jobs at once in a process. \\[env: QUEUEKIT_CONCURRENCY] \\[default: 1]"
-        ),
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", "-p", min=1, help="\\[env: QUEUEKIT_PROCESSES] \\[default: 1]")
-    ] = None,
-    grace: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Time for running jobs after TERM. \\[default: 25s]")
-    ] = None,
-    burst: Annotated[bool, typer.Option("--burst", help="Stop when nothing is due.")] = False,
-    max_jobs: Annotated[int | None, typer.Option(min=1, help="Stop after so many jobs.")] = None,
-    max_rss: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Stop when memory grows over this: 512MiB.")
-    ] = None,
-    wait_store: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long to wait for the store at start.")
-    ] = "30s",
+    app: App = None,
+    queues: Queues = None,
+    exclude: Exclude = None,
+    type: Type = None,
+    concurrency: Concurrency = None,
+    processes: Processes = None,
+    grace: Grace = None,
+    burst: Burst = False,
+    max_jobs: MaxJobs = None,
+    max_rss: MaxRss = None,
+    wait_store: WaitStore = "30s",
 ) -> None:
     """Run jobs until stopped.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from queuekit import QueueKit
 from queuekit.settings import VARIABLES
 
 BIN = Path(sys.executable).parent
@@ -27,3 +29,10 @@ def store_env(request: pytest.FixtureRequest, tmp_path: Path, clean_env: dict[st
     store = request.param
     url = f"sqlite:///{tmp_path / 'queue.db'}" if store == "sqlite" else request.getfixturevalue(f"{store}_url")
     return clean_env | {"QUEUEKIT_URL": url}
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Iterator[QueueKit]:
+    """A kit on a SQLite file of its own."""
+    with QueueKit(f"sqlite:///{tmp_path / 'kit.db'}") as made:
+        yield made
