@@ -16,7 +16,7 @@ from queuekit.errors import JobError
 from queuekit.runtime.claim import Claim
 from queuekit.runtime.failure import type_name
 from queuekit.runtime.source import Source
-from queuekit.snapshot import error_from, job_from
+from queuekit.snapshot import error_from
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -106,12 +106,13 @@ class Announcer:
         if not self._hooks.wants(event):
             return
         job = None
-        if record is not None:
-            record.state = state or record.state
-            definition = self._kit.definitions.get(record.task)
-            task = definition.options if definition is not None else {}
-            job = job_from(record, task, self._kit.queue_options.get(record.queue, {}), self._kit.defaults)
-        self._hooks.emit(event, JobFact(event=event, at=clock.now(), queue=queue, job=job, error=error))
+        try:
+            if record is not None:
+                record.state = state or record.state
+                job = self._kit.snapshot(record)
+            self._hooks.emit(event, JobFact(event=event, at=clock.now(), queue=queue, job=job, error=error))
+        except Exception:
+            log.exception("telling hooks of %r failed", event)  # it must cost the consumer nothing
 
     def _log(self, claim: Claim, outcome: Outcome) -> None:
         level = _LEVELS.get(outcome.kind, logging.DEBUG)

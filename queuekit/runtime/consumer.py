@@ -322,9 +322,13 @@ class Consumer:
         claims = []
         for record in reply.claims:
             left = source.lease if record.lease_until is None else record.lease_until - reply.now
-            claims.append(Claim(record, source, sent + left / 1000))
+            claim = Claim(record, source, sent + left / 1000)
             if record.line is Line.SUSPECT:
                 self.allowance.suspects += 1
+            if claim.lease_end > clock.monotonic():
+                claims.append(claim)
+            else:  # the answer came so late that others may have the job: not ours to run
+                self._ended(claim, Outcome(claim.id, claim.token, Kind.RELEASED))
         for older in self.keeper.hold(source, claims):
             older.interrupt(Stop.LOST)
         source.held += len(claims)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from queuekit.domain.duration import parse_duration
+from queuekit import limiting
 from queuekit.domain.limits import Limits, QueueConf, redeclare
 from queuekit.domain.values import Profile
 from queuekit.errors import Conflict
@@ -16,19 +17,18 @@ log = logging.getLogger("queuekit.runtime.declare")
 _TRIES = 10  # workers of one deploy start together
 
 
-def declared(options: Mapping[str, Any], profile: Profile | None) -> Limits:
-    """The declared layer of a queue's options (parsed) and profile."""
-    lease = options.get("lease")
-    if lease is None and profile is not None:
-        lease = parse_duration(profile.lease)
-    concurrency = options.get("concurrency")
-    if concurrency is None and profile is not None:
-        concurrency = profile.concurrency
-    return Limits(
-        lease=lease, concurrency=concurrency, cap=options.get("global_concurrency"), rates=options.get("rate"),
-        max_size=options.get("max_size"), max_crashes=options.get("max_crashes"),
-        keep_completed=options.get("keep_completed"), keep_failed=options.get("keep_failed"), by="code",
-    )  # fmt: skip
+_KEPT = ("max_crashes", "keep_completed", "keep_failed")
+
+
+def declared(options: Mapping[str, Any] | None, profile: Profile | None, defaults: Mapping[str, Any]) -> Limits | None:
+    """The declared layer of a queue's options and profile over the kit's defaults (all parsed); None: none is there."""
+    inherited = {name: defaults[name] for name in _KEPT if name in defaults}
+    if options is None and not inherited:
+        return None
+    said = {**inherited, **(options or {})}
+    if profile is not None:
+        said["profile"] = profile
+    return replace(limiting.declared(said), by="code")
 
 
 async def declare(store: JobStore, queue: str, limits: Limits | None) -> QueueConf:

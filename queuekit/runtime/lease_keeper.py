@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.lease_keeper")
+LONGEST = 10.0  # seconds between renewals however long the lease: they bring cancels too
 _TICK = 1.0  # seconds; shorter where leases are
 _LEAST_TICK = 0.02
 _BATCH = 500
@@ -109,30 +110,34 @@ class LeaseKeeper:
         tick = min([_TICK, *(source.lease / 12_000 for source in self._held)])
         while not self._stop.wait(max(tick, _LEAST_TICK)):
             self._watch()
+            answers = True
             for source in self._held:
+                with self._lock:
+                    claims = list(self._held[source].values())
                 try:
-                    self._keep(source)
+                    if answers and claims:
+                        answers = self._keep(source, claims)
                 except Exception:
                     log.exception("renewing leases of queue %s failed", source.queue)
+            # One call that times out must not keep the others from being fenced in time.
+            for source in self._held:
+                self._fence(source)
 
-    def _keep(self, source: Source) -> None:
-        now = clock.monotonic()
-        lease = source.lease / 1000
-        with self._lock:
-            claims = list(self._held[source].values())
-        due = [claim for claim in claims if claim.lease_end - now <= lease * 2 / 3]
-        if due:  # renew in one call what would be due soon: claims that came within a sixth of a lease
-            due = [claim for claim in claims if claim.lease_end - now <= lease * 5 / 6]
-        urgent = {id(claim) for claim in due}
-        due += [claim for claim in claims if id(claim) not in urgent and self._has_news(claim)]
-        for start in range(0, len(due), _BATCH):
-            self._renew(source, due[start : start + _BATCH])
-        self._fence(claims)
+    def _keep(self, source: Source, claims: list[Claim]) -> bool:
+        """Renew what is due, and with it what would be due soon. False: the store did not answer."""
+        now, lease = clock.monotonic(), source.lease / 1000
+        every = min(lease / 3, LONGEST)
+        ages = [now - (claim.lease_end - lease) for claim in claims]
+        least = every / 2 if max(ages) >= every else every
+        due = [
+            claim for claim, age in zip(claims, ages, strict=True) if age >= least or self._has_news(claim)
+        ]  # fmt: skip
+        return all(self._renew(source, due[start : start + _BATCH]) for start in range(0, len(due), _BATCH))
 
     def _has_news(self, claim: Claim) -> bool:
         return claim.unsent is not None or (claim.report is not None and claim.report.news)
 
-    def _renew(self, source: Source, claims: list[Claim]) -> None:
+    def _renew(self, source: Source, claims: list[Claim]) -> bool:
         holds = self._holds(source, claims)
         sent = clock.monotonic()
         upto = source.heard
@@ -140,16 +145,17 @@ class LeaseKeeper:
             reply = direct(self._store().renew(source.queue, holds, source.lease, source.actor, upto))
         except StoreUnavailable as error:
             self._unanswered(source, claims, error)
-            return
+            return False
         except QueueKitError as error:
             log.error("queue %s: leases could not be renewed: %s", source.queue, error)
             self._unanswered(source, claims, None)
-            return
+            return False
         self._away = False
         self._answered(source, claims, reply, sent)
         for hold, claim in zip(holds, claims, strict=True):
             if hold.progress is not None:
                 self._noted(claim, hold.progress)
+        return True
 
     def _holds(self, source: Source, claims: list[Claim]) -> list[Hold]:
         """What to send; claims whose outcome went out meanwhile are left alone, notes and all."""
@@ -208,17 +214,17 @@ class LeaseKeeper:
                 claim.unsent = None
         return any_sending
 
-    def _fence(self, claims: list[Claim]) -> None:
-        """No renewal got through in time: others may have the job by now."""
+    def _fence(self, source: Source) -> None:
+        """No renewal got through in time: others may have these jobs by now."""
         now = clock.monotonic()
-        for claim in claims:
-            if claim.lease_end <= now:
-                with self._lock:
-                    if self._held[claim.source].get(claim.id) is not claim:
-                        continue
-                    del self._held[claim.source][claim.id]
-                log.error(
-                    "job %s: its lease ended before a renewal got through; its run is stopped", claim.record.ref,
-                    extra=claim.about,
-                )  # fmt: skip
-                self._tell(claim, Stop.FENCED, "")
+        with self._lock:
+            held = self._held[source]
+            over = [claim for claim in held.values() if claim.lease_end <= now]
+            for claim in over:
+                del held[claim.id]
+        for claim in over:
+            ref = claim.record.ref
+            log.error(
+                "job %s: no renewal got through before its lease ended; its run is stopped", ref, extra=claim.about
+            )
+            self._tell(claim, Stop.FENCED, "")

@@ -81,6 +81,9 @@ def plan(kit: QueueKit, options: Mapping[str, Any]) -> Plan:
         raise InvalidOption(f"a worker has no option {', '.join(map(repr, unknown))}; known: {', '.join(KNOWN)}")
     if options.get("health_port") is not None:
         raise Unsupported("health_port comes with queuekit 0.2; until then probe with `queuekit health`")
+    for name, one in kit.definitions.items():
+        if "rate" in one.options:
+            raise Unsupported(f"task {name!r}: rates come with queuekit 0.2; leave rate out until then")
     settings = kit.settings
     given = {name: value for name, value in options.items() if value is not None}
     weights, strict = _queues(kit, given.get("queues"))
@@ -123,16 +126,15 @@ def _queues(kit: QueueKit, said: object) -> tuple[dict[str, int], bool]:
 
 
 def _queue(kit: QueueKit, name: str, weight: int) -> tuple[QueuePlan, Profile | None]:
-    options = kit.queue_options.get(name)
-    if options is None:
-        return QueuePlan(queue=name, weight=weight, lease=kit.settings.lease), None
+    options = kit.queue_options.get(name, {})
     for part in ("group", "groups"):
         if part in options:
             raise Unsupported(f"queue {name!r}: groups come with queuekit 0.2; leave {part!r} out until then")
     profile = _profile(kit, name, options.get("profile"))
-    limits = declared(options, profile)
+    limits = declared(kit.queue_options.get(name), profile, kit.defaults)
     return QueuePlan(
-        queue=name, weight=weight, concurrency=limits.concurrency, lease=limits.lease or kit.settings.lease,
+        queue=name, weight=weight, concurrency=limits.concurrency if limits else None,
+        lease=(limits.lease if limits else None) or kit.settings.lease,
         check=5000 if profile is None else parse_duration(profile.stalled_check), limits=limits,
     ), profile  # fmt: skip
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from contextvars import Context, copy_context
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -235,8 +236,12 @@ class Runner:
             known = self._policies.get(key)
             if known is not None:
                 return known
-        layers = definition.options, self.kit.queue_options.get(record.queue, _NOTHING), self.kit.defaults
-        resolved = resolve(record.options, *layers), layers
+        task = definition.options
+        layers = task, self.kit.queue_options.get(record.queue, _NOTHING), self.kit.defaults
+        # Retention of job and queue is the store's, where people may change it; the task's is known here only.
+        policy = resolve(record.options, *layers)
+        completed, failed = task.get("keep_completed"), task.get("keep_failed")
+        resolved = replace(policy, keep_completed=completed, keep_failed=failed), layers
         if not record.options:
             self._policies[key] = resolved
         return resolved

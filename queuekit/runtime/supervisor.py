@@ -119,7 +119,8 @@ class Supervisor:
         lived = clock.monotonic() - child.started
         pid, child.process = (child.process.pid if child.process else 0), None
         if self._asked:
-            self._code = max(self._code, GAVE_BACK if code == GAVE_BACK or code < 0 else 0)
+            early = code == -signal.SIGTERM  # it had not come as far as handling signals, nor as claiming jobs
+            self._code = max(self._code, GAVE_BACK if code == GAVE_BACK or (code < 0 and not early) else 0)
             return
         if code in (UNAVAILABLE, MISCONFIGURED) and not child.proven:
             log.error("worker process %s cannot run (exit code %d): all stop", pid, code)

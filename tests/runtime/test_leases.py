@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from queuekit import JobContext, QueueKit, State
-from queuekit.domain.outcome import Ask, Hold, Kind, Op, Outcome, Renewal
+from queuekit.domain.outcome import Ask, Exchange, Hold, Kind, Op, Outcome, Renewal
 from queuekit.errors import StoreUnavailable
 from queuekit.store.direct import direct
 from tests.runtime.conftest import WAIT, each_store, working
@@ -274,3 +276,51 @@ async def test_claims_that_never_reached_the_worker_are_given_back(new_kit: Call
         await first.aresult(timeout=WAIT)
         counts = await store.count("default")
     assert (counts.totals.released, counts.totals.completed) == (1, 2), "what the worker knows of is no stray"
+
+
+async def test_a_claim_whose_answer_came_too_late_is_given_back_unrun(new_kit: Callable[..., QueueKit]) -> None:
+    kit = new_kit(queues={"default": {"lease": 0.1}})
+    runs: list[int] = []
+
+    @kit.task
+    async def runs_once(ctx: JobContext) -> None:
+        runs.append(ctx.attempt)
+
+    store = await kit.async_store()
+    late = [True]
+
+    class Slow(Counting):
+        async def exchange(self, queue: str, op: Op, outcomes: list[Outcome], ask: Ask) -> Exchange:
+            reply = await store.exchange(queue, op, outcomes, ask)
+            if reply.claims and late.pop():
+                await asyncio.sleep(0.15)
+                late.append(False)
+            return reply
+
+    async def slow_store() -> object:
+        return Slow(store)
+
+    kit.async_store = slow_store  # type: ignore[method-assign,assignment]  # what a worker opens
+    handle = await runs_once.aenqueue()
+    late.append(True)
+    async with working(kit):
+        await handle.aresult(timeout=WAIT)
+    counts = await store.count("default")
+    assert runs == [1]
+    assert (counts.totals.released, counts.totals.crashed) == (1, 0)
+
+
+async def test_a_handler_that_blocks_the_loop_is_named(
+    new_kit: Callable[..., QueueKit], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queuekit.runtime.pulse._LATE", 0.1)
+    kit = short(new_kit)
+
+    @kit.task
+    async def blocks() -> None:
+        await asyncio.sleep(0)
+        time.sleep(0.9)  # noqa: ASYNC251  that is the point
+
+    async with working(kit):
+        await (await blocks.aenqueue()).aresult(timeout=WAIT)
+    assert "task blocks blocks the event loop" in caplog.text

@@ -212,3 +212,25 @@ def test_a_queue_that_slept_does_not_save_up_turns() -> None:
         order.served(one, 1)
         turns.append(one.queue)
     assert 4 <= turns.count("sleeper") <= 6
+
+
+async def test_a_persons_retention_wins_over_the_queues_and_loses_to_the_tasks(
+    new_kit: Callable[..., QueueKit],
+) -> None:
+    kit = new_kit(queues={"default": {"keep_completed": 1000}})
+
+    @kit.task
+    async def plain() -> None: ...
+
+    @kit.task(keep_completed=2)
+    async def own() -> None: ...
+
+    await Worker(kit, burst=True).arun()  # writes the declaration
+    await kit.queue("default").aconfigure(keep_completed=3)
+    await kit.aenqueue_many([task.make() for task in (plain, own) for _ in range(6)])
+    await asyncio.wait_for(Worker(kit, burst=True, concurrency=1).arun(), WAIT)
+    store = await kit.async_store()
+    while (await store.prune("default"))[1]:
+        continue
+    page = await kit.afind(queue="default", state=State.COMPLETED)
+    assert Counter(job.task for job in page.jobs) == {"plain": 3, "own": 2}
