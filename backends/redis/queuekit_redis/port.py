@@ -36,6 +36,7 @@ class RedisPort(Port, Protocol):
 
     async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
         """Plain commands, one round trip where they go to one server."""
+        ...
 
     async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
         """The first of these sorted sets that had a member, now without it; None after `seconds`."""
