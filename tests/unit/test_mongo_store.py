@@ -358,6 +358,16 @@ def test_behind_the_mark_order_is_kept(store: MongoStore) -> None:
     assert [job.id for job in claim(store, 9).claims] == ["a", "b", "e", "f"]
 
 
+def test_a_repeated_exchange_looks_for_no_more_jobs(store: MongoStore) -> None:
+    put(store, *"abcdef")
+    op = Op(ids.nonce(), 1)
+    first = claim(store, 2, op)
+    store.room.marks["q"] = Mark(10, 0, clock.monotonic() + 60)
+    again = claim(store, 2, op)
+    assert [job.id for job in again.claims] == [job.id for job in first.claims] == ["a", "b"]
+    assert again.more
+
+
 def test_what_this_store_puts_back_drops_the_mark(store: MongoStore) -> None:
     put(store, *"abc")
     (job,) = claim(store).claims

@@ -28,6 +28,7 @@ STUB_KEPT: Final = 120_000  # ms a stub answers repeats; producers stop repeatin
 LINES: Final = {Line.SUSPECT: 0, Line.READY: 1, Line.HELD: 2}
 SUSPECT: Final = LINES[Line.SUSPECT]
 READY: Final = LINES[Line.READY]
+CONF_FIELDS: Final = ("rev", "epoch", "home", "to", "declared", "override")
 _LINES: Final = (Line.SUSPECT, Line.READY, Line.HELD)
 _STATES: Final = {str(s): s for s in State} | {s + OWN: s for s in TERMINAL}
 _ENDED: Final = frozenset({*TERMINAL, State.PARKED})

@@ -18,7 +18,7 @@ from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
 from queuekit_mongo.statements import Group, Write
 from queuekit_mongo.store.delayed import expire, promote
-from queuekit_mongo.store.room import MARK_AGE, SLOW_SCAN, Mark, Room, View
+from queuekit_mongo.store.room import CLAIMED, MARK_AGE, SLOW_SCAN, Mark, Room, View
 from queuekit_mongo.store.settle import Settling
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
@@ -64,7 +64,7 @@ class _Claiming:
         """Claim up to `want`, and settle the plain outcomes with the first claim's command."""
         pending: Sequence[Outcome] = plain
         for _ in range(ROUNDS):
-            docs = await self._candidates(want - len(self.reply.claims))
+            docs = await self._candidates(want)
             settles = settling.statements(pending)
             writes = settles + [self._claim(group) for group in _groups(docs)]
             if not writes:
@@ -80,8 +80,10 @@ class _Claiming:
             pending = ()
             if won:
                 self._answer(won)
-            if len(won) == len(docs) or not want:
+                self.room.claimed[self.queue] = self.room.claimed.get(self.queue, 0) + len(won)
+            if len(won) == len(docs):
                 return
+            want -= len(won)
 
     async def _write(self, writes: list[Write]) -> int:
         """One command, with the totals that wait for one."""
@@ -113,7 +115,7 @@ class _Claiming:
         chosen = (usable + ready)[:want]
         self.reply.more = len(suspects) + len(ready) > len(chosen)
         self.suspects -= sum(doc["line"] == SUSPECT for doc in chosen)
-        if slow and chosen and chosen[-1]["line"] == READY:
+        if slow and chosen and chosen[-1]["line"] == READY and self.room.claimed.get(self.queue, 0) >= CLAIMED:
             self._mark(chosen[-1])
         return chosen
 

@@ -35,11 +35,11 @@ async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, withi
     _check(jobs, room.limit, within)
     view = await room.recent(queue)
     here(view, queue)
-    size = view.conf.effective.max_size
+    size = view.limits.max_size
     if size is not None or not view.doc:
         await room.ensure(queue)
         view = await room.view(queue)
-        size = view.conf.effective.max_size
+        size = view.limits.max_size
     call = _Call(room, queue, view, op, jobs)
     if jobs:
         await call.run(look_first=size is not None or any(spec.unique is not None for spec in jobs), size=size)

@@ -91,7 +91,7 @@ def _opened(cursor: str, state: State) -> list[Any]:
 
 
 async def count(room: Room, queue: str) -> Counts:
-    """States are counted over index keys only; still each key is looked at: 0.1 us a job (docs/decisions/033)."""
+    """States are counted over index keys only; still each key is looked at: 0.1 us a job (docs/decisions/032)."""
     await room.flush(queue)
     view = await room.view(queue)
     key, port = room.names.queue(queue), room.port
