@@ -259,6 +259,6 @@ def _warn_sync_in_async() -> None:
         warnings.warn(
             "a plain queuekit call stops the running event loop until the store answers: await its a-twin instead",
             SyncInAsyncWarning,
-            stacklevel=level - 1,
+            stacklevel=level,
         )
         _sites.add(site)
