@@ -22,7 +22,7 @@ from queuekit.errors import StoreUnavailable
 
 log = logging.getLogger("queuekit.embedded")
 QUICK: Final = 0.005  # seconds between looks while something happens
-SLOW: Final = 0.015  # and when nothing did for CALM seconds
+SLOW: Final = 0.02  # and when nothing did for CALM seconds: 0.4 % of a core
 CALM: Final = 2.0
 RESTED: Final = 10_000  # actors remembered
 Key = tuple[str, ...]  # (namespace, queue) for work, (namespace, queue, id) for an end
