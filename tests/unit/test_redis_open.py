@@ -97,10 +97,11 @@ def test_a_write_no_replica_confirms_is_told_as_such(redis_url: str, options: St
 
 def test_a_write_that_a_replica_has_is_confirmed(options: StoreOptions) -> None:
     careful = StoreOptions(namespace=options.namespace, durability="replicated")
-    with RedisServer() as primary, RedisServer(options={"replicaof": f"127.0.0.1 {primary.port}"}):
+    with RedisServer() as primary, RedisServer() as replica:
         store = backend.blocking(primary.url, careful)
         direct(store.open())
-        with redis.Redis.from_url(primary.url) as client:
+        with redis.Redis.from_url(primary.url) as client, redis.Redis.from_url(replica.url) as follower:
+            follower.replicaof("127.0.0.1", primary.port)
             client.set("floors", "1")
             while client.wait(1, 1000) < 1:
                 client.set("floors", "1")

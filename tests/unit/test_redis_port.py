@@ -230,6 +230,9 @@ def test_a_forked_child_uses_connections_of_its_own(redis_url: str, options: Sto
     assert done.returncode == 0, done.stderr
 
 
+WRAPPED = "Error running script (call to f_e0cd): @user_script:46: @user_script: 46: {}"  # as Redis 6.2 says it
+
+
 @pytest.mark.parametrize(
     ("error", "sent", "kind", "outcome"),
     [
@@ -249,6 +252,9 @@ def test_a_forked_child_uses_connections_of_its_own(redis_url: str, options: Sto
         (rx.AuthenticationError("WRONGPASS invalid username-password pair"), True, StoreUnavailable, "refused"),
         (rx.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True, QueueFull, None),
         (rx.ResponseError("OOM command not allowed when used memory > 'maxmemory'."), True, QueueFull, None),
+        (rx.ResponseError(WRAPPED.format("-OOM command not allowed when used memory")), True, QueueFull, None),
+        (rx.ResponseError(WRAPPED.format("-MISCONF Redis is configured")), True, StoreUnavailable, "refused"),
+        (rx.ResponseError(WRAPPED.format("-WRONGTYPE Operation against a key")), True, StoreError, None),
         (rx.ResponseError("ERR something else"), True, StoreError, None),
     ],
 )

@@ -23,6 +23,7 @@ _AWAY: Final = (
 _AWAY_TYPES: Final = (
     rx.BusyLoadingError, rx.ReadOnlyError, rx.ClusterDownError, rx.TryAgainError, rx.MovedError, rx.AskError,
 )  # fmt: skip
+_IN_SCRIPT: Final = re.compile(r"^(?:ERR )?Error running script .*: -([A-Z]+) ", re.DOTALL)
 _SECRET: Final = re.compile(r"://[^\s/]*@")
 
 
@@ -36,7 +37,7 @@ def translate(error: Exception, where: str, *, sent: bool) -> StoreError:
     text = f"{error}" or type(error).__name__
     if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError):
         return StoreUnavailable(f"Redis at {where} refuses the login: {text}", outcome="refused")
-    if isinstance(error, rx.OutOfMemoryError) or text.startswith(("OOM ", "command not allowed when used memory")):
+    if isinstance(error, rx.OutOfMemoryError) or _code(text) == "OOM":
         return QueueFull(f"Redis at {where} is out of memory (maxmemory reached); nothing was written")
     if isinstance(error, _AWAY_TYPES) or _code(text) in _AWAY:
         return StoreUnavailable(f"Redis at {where} cannot serve now: {text}", outcome="refused")
@@ -47,7 +48,9 @@ def translate(error: Exception, where: str, *, sent: bool) -> StoreError:
 
 
 def _code(text: str) -> str:
-    return text.partition(" ")[0]
+    """The word an error begins with; Redis 6.2 wraps that of a command inside a script into a sentence."""
+    wrapped = _IN_SCRIPT.search(text)
+    return wrapped[1] if wrapped else text.partition(" ")[0]
 
 
 def number(value: bytes | int | None) -> int | None:
