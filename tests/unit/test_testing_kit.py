@@ -112,9 +112,7 @@ def test_assert_enqueued_says_what_is_there(kit: TestKit) -> None:
     kit.assert_enqueued(send, {"to": "c@example.com"}, times=0)
     kit.drain()
     kit.assert_enqueued(send, times=2)
-    with pytest.raises(
-        AssertionError, match=r"at least one job of task 'send' with [^$]*c@[^$]*b@example.com"
-    ):
+    with pytest.raises(AssertionError, match=r"at least one job of task 'send' with [^$]*c@[^$]*b@example.com"):
         kit.assert_enqueued(send, {"to": "c@example.com"})
     with pytest.raises(AssertionError, match="expected 3 jobs of task 'send', found 2"):
         kit.assert_enqueued(send, times=3)
