@@ -22,6 +22,7 @@ from queuekit.domain.duration import parse_duration
 from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Change, No, Verb, Where
 from queuekit.domain.state import TERMINAL, State
+from queuekit.domain.values import to_rates
 from queuekit.errors import Conflict, InvalidOption, PayloadError
 from queuekit.store.lanes import Lanes
 
@@ -161,14 +162,8 @@ def _delay(verb: Verb, n: int, per_second: float | None) -> int | None:
 
 
 def _rate(text: str | None) -> float | None:
+    """Jobs a second. Raises InvalidOption."""
     if text is None:
         return None
-    count, slash, per = text.partition("/")
-    try:
-        number = float(count)
-        span = parse_duration(per if per[:1].isdigit() else f"1{per or 's'}") / 1000
-    except (ValueError, InvalidOption):
-        number, span = 0.0, 1.0
-    if number <= 0 or span <= 0 or (slash and not per):
-        raise InvalidOption(f"{text!r} is no rate: use 100/s or 600/m")
-    return number / span
+    ((count, per),) = to_rates(text)
+    return count * 1000 / per
