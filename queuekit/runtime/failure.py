@@ -12,6 +12,7 @@ ERROR_MAX = 16 * 1024  # bytes of one error record
 _MESSAGE_MAX = 2048
 _TRACE_MAX = 12 * 1024
 _HEAD = 3 * 1024
+_CUTS = ((_TRACE_MAX, _MESSAGE_MAX), (4000, _MESSAGE_MAX), (1500, 1000), (500, 300), (0, 100))
 _OURS = "queuekit.runtime."
 
 
@@ -46,15 +47,16 @@ def describe(error: BaseException, *, attempt: int, worker: str) -> bytes:
 
 def record(type: str, message: str, trace: str, *, attempt: int, worker: str) -> bytes:
     """An error record from its parts, at most ERROR_MAX bytes."""
-    while True:
+    data = b""
+    # Characters are not bytes: four-byte characters and escapes are over the bound after the first cut.
+    for trace_max, message_max in _CUTS:
         data = codec.encode({
-            "type": type, "message": message, "traceback": trace, "attempt": attempt, "worker": worker,
-            "at": clock.now_ms(),
+            "type": type[:200], "message": message[:message_max], "traceback": _middle_cut(trace, trace_max),
+            "attempt": attempt, "worker": worker, "at": clock.now_ms(),
         })  # fmt: skip
-        if len(data) <= ERROR_MAX or not (trace or message):
-            return data
-        # Characters are not bytes: text of four-byte characters or escapes is over the bound after the first cut.
-        trace, message = (_middle_cut(trace, len(trace) // 2), message) if trace else ("", message[: len(message) // 2])
+        if len(data) <= ERROR_MAX:
+            break
+    return data
 
 
 def type_name(error: BaseException) -> str:
@@ -92,10 +94,7 @@ def _theirs(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _middle_cut(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
+    if len(text) <= limit or not limit:
+        return text[:limit]
     head = min(_HEAD, limit // 4)
-    tail = limit - head
-    return (
-        f"{text[:head]}\n… {len(text) - limit} characters left out …\n{text[-tail:] if tail else ''}" if limit else ""
-    )
+    return f"{text[:head]}\n… {len(text) - limit} characters left out …\n{text[head - limit :]}"

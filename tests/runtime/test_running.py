@@ -24,8 +24,13 @@ from queuekit import (
     Retry,
     Snooze,
     State,
+    codec,
     current_job,
 )
+from queuekit.domain.job import JobRecord
+from queuekit.runtime import ending, failure
+from queuekit.runtime.claim import Claim
+from queuekit.runtime.source import Source
 from tests.runtime.conftest import WAIT, each_store, working
 
 
@@ -363,3 +368,73 @@ async def test_a_task_runs_no_more_often_at_once_than_its_own_concurrency(kit: Q
         for handle in handles:
             await handle.aresult(timeout=WAIT)
     assert most == 2
+
+
+@each_store
+async def test_a_job_of_an_unknown_task_waits_longer_each_time_and_is_then_parked(
+    new_kit: Callable[..., QueueKit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "UNKNOWN_TASK_DELAYS", (10, 20, 30, 40, 50))
+    old, newer = new_kit(), new_kit()
+    parked = asyncio.Event()
+    old.on("parked", lambda fact: parked.set())
+
+    @old.task
+    async def something_else() -> None: ...
+
+    handle = await newer.queue("default").aenqueue("brand_new", {"n": 1})
+    async with working(old):
+        await asyncio.wait_for(parked.wait(), WAIT)
+    job = await handle.aget()
+    assert job is not None
+    assert (job.state, job.attempt, job.snoozes) == (State.PARKED, 1, 5)
+    assert [error.type for error in job.errors] == ["UnknownTask"] * 5
+    assert "brand_new" in (job.reason or "")
+
+    @newer.task
+    async def brand_new(n: int) -> int:
+        return n
+
+    assert await handle.aretry()
+    async with working(newer):
+        assert await newer.job(handle.ref).aresult(timeout=WAIT) == 1
+
+
+async def test_a_retried_job_of_an_unknown_task_starts_to_count_again(
+    new_kit: Callable[..., QueueKit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = JobRecord(queue="q", id="a", task="brand_new", body=b"j{}", token="t:1", snoozes=0)
+    record.errors = tuple(failure.record("UnknownTask", "no handler", "", attempt=1, worker="w") for _ in range(5))
+    claim = Claim(record, Source("q", cap=1, lease=1000), 0.0)
+    endings = ending.Endings("w")
+    assert endings.unknown_task(claim).delay == 1000
+    record.snoozes, record.errors = 9, ()
+    assert endings.unknown_task(claim).delay == 1000, "its own handler snoozed it nine times"
+    record.errors = (failure.record("UnknownTask", "no handler", "", attempt=1, worker="w"),)
+    assert endings.unknown_task(claim).delay == 2000
+
+
+def test_an_error_record_is_bounded_readable_and_without_secrets() -> None:
+    def deep(n: int) -> None:
+        if n:
+            deep(n - 1)
+        raise ValueError("redis://:hunter2@host/0 \ud800 " + "𝄞" * 50_000)
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    try:
+        deep(500)
+    except ValueError as error:
+        data = failure.describe(error, attempt=2, worker="w")
+    assert len(data) <= failure.ERROR_MAX
+    said = codec.decode(data)
+    assert isinstance(said, dict)
+    assert said["type"] == "ValueError"
+    assert "hunter2" not in str(said)
+    assert str(said["message"]).startswith("redis://:***@host/0")
+    assert "in deep" in str(said["traceback"])
+    mute = codec.decode(failure.describe(Mute(), attempt=1, worker="w"))
+    assert isinstance(mute, dict)
+    assert mute["message"] == "(its message raised RuntimeError)"

@@ -1,0 +1,171 @@
+"""The lease keeper's table: what is sent when, and that notes reach the store once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from queuekit import clock
+from queuekit.context import Report
+from queuekit.domain.job import JobRecord
+from queuekit.domain.outcome import Hold, Renewal
+from queuekit.errors import StoreUnavailable
+from queuekit.runtime.claim import Claim, Stop
+from queuekit.runtime.lease_keeper import LeaseKeeper
+from queuekit.runtime.source import Source
+
+LEASE = 30.0
+
+
+class Store:
+    """Remembers renewals and answers what the test says."""
+
+    def __init__(self) -> None:
+        self.renewed: list[list[Hold]] = []
+        self.reply = Renewal(now=0, lease_until=30_000)
+        self.during: Callable[[], object] = lambda: None
+        self.away = False
+
+    async def renew(self, queue: str, holds: list[Hold], lease: int, actor: str, upto: int) -> Renewal:
+        self.renewed.append(list(holds))
+        self.during()
+        if self.away:
+            raise StoreUnavailable("away")
+        return self.reply
+
+
+class Table:
+    """A keeper whose thread never runs: the test takes its turns."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.told: list[tuple[str, Stop, str]] = []
+        self.woken = 0
+        self.source = Source("q", cap=9, lease=int(LEASE * 1000))
+        self.keeper = LeaseKeeper(
+            lambda: self.store,  # type: ignore[arg-type,return-value]  # all it needs of one
+            tell=lambda claim, stop, reason: self.told.append((claim.id, stop, reason)),
+            found=lambda source, outcome: None,
+            wake=self._wake,
+        )
+        self.keeper._held[self.source] = {}
+        self.keeper._settling[self.source] = set()
+
+    def _wake(self, source: Source) -> None:
+        self.woken += 1
+
+    def claim(self, name: str, *, age: float = 0.0, token: str = "a:1") -> Claim:
+        record = JobRecord(queue="q", id=name, task="t", body=b"", token=token)
+        claim = Claim(record, self.source, clock.monotonic() + LEASE - age)
+        claim.report = Report()
+        return claim
+
+    def turn(self) -> None:
+        claims = list(self.keeper._held[self.source].values())
+        if claims:
+            self.keeper._keep(self.source, claims)
+        self.keeper._fence(self.source)
+
+    def sent(self) -> list[list[str]]:
+        return [[hold.id for hold in holds] for holds in self.store.renewed]
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table()
+
+
+def test_nothing_is_renewed_before_a_third_of_the_lease_and_then_what_is_due_soon_goes_along(table: Table) -> None:
+    table.keeper.hold(table.source, [table.claim("young", age=2), table.claim("middle", age=6)])
+    table.turn()
+    assert table.sent() == []
+    table.keeper.hold(table.source, [table.claim("old", age=10.5)])
+    table.turn()
+    assert table.sent() == [["middle", "old"]]
+    table.turn()
+    assert len(table.sent()) == 1, "a renewed lease is young again"
+
+
+def test_a_long_lease_is_renewed_every_ten_seconds_all_the_same(table: Table) -> None:
+    table.source.lease = 3_600_000
+    claim = table.claim("a")
+    claim.lease_end = clock.monotonic() + 3600 - 10.5
+    table.store.reply.lease_until = 3_600_000
+    table.keeper.hold(table.source, [claim])
+    table.turn()
+    assert table.sent() == [["a"]]
+    assert claim.lease_end - clock.monotonic() > 3599
+
+
+def test_news_goes_out_at_the_next_turn_and_once(table: Table) -> None:
+    claim = table.claim("a")
+    table.keeper.hold(table.source, [claim])
+    assert claim.report is not None
+    claim.report.put_line(b"1")
+    table.turn()
+    table.turn()
+    assert [(hold.logs, hold.progress) for hold in table.store.renewed[0]] == [((b"1",), None)]
+    assert len(table.store.renewed) == 1
+    assert claim.notes() == (None, ())
+
+
+def test_notes_that_did_not_arrive_are_sent_with_what_came_after(table: Table) -> None:
+    claim = table.claim("a")
+    table.keeper.hold(table.source, [claim])
+    assert claim.report is not None
+    claim.report.put_line(b"1")
+    claim.report.put_progress(b"10%")
+    table.store.away = True
+    table.turn()
+    claim.report.put_line(b"2")
+    assert claim.notes() == (b"10%", (b"1", b"2")), "an outcome takes them along"
+
+
+def test_an_end_waits_while_its_notes_are_under_way(table: Table) -> None:
+    claim, other = table.claim("a"), table.claim("b")
+    table.keeper.hold(table.source, [claim, other])
+    assert claim.report is not None
+    claim.report.put_line(b"1")
+    busy: list[set[Claim]] = []
+    table.store.during = lambda: busy.append(table.keeper.settling(table.source, [claim, other]))
+    table.turn()
+    assert busy == [{claim}]
+    assert table.woken == 1, "the consumer is told that the notes have arrived"
+    assert table.keeper.settling(table.source, [claim]) == set()
+    assert claim.notes() == (None, ())
+
+
+def test_what_is_being_settled_is_not_renewed_and_not_called_lost(table: Table) -> None:
+    claim = table.claim("a", age=11)
+    table.keeper.hold(table.source, [claim])
+    table.store.reply.lost = ["a"]
+    table.store.during = lambda: table.keeper.settling(table.source, [claim])
+    table.turn()
+    assert table.told == []
+    table.turn()
+    assert len(table.store.renewed) == 1
+
+
+def test_lost_and_cancelled_claims_are_told_and_only_the_lost_are_dropped(table: Table) -> None:
+    table.keeper.hold(table.source, [table.claim(name, age=11) for name in "abc"])
+    table.store.reply.lost, table.store.reply.cancels = ["a"], {"b": "enough"}
+    table.turn()
+    assert table.told == [("a", Stop.LOST, ""), ("b", Stop.CANCEL, "enough")]
+    assert sorted(table.keeper._held[table.source]) == ["b", "c"]
+
+
+def test_a_claim_of_the_same_job_replaces_one_that_was_lost_unnoticed(table: Table) -> None:
+    first, second = table.claim("a"), table.claim("a", token="a:2")
+    assert table.keeper.hold(table.source, [first]) == []
+    assert table.keeper.hold(table.source, [second]) == [first]
+    table.keeper.settling(table.source, [first])
+    assert table.keeper._held[table.source] == {"a": second}, "the end of the first does not let go of the second"
+
+
+def test_only_claims_whose_lease_has_ended_are_fenced(table: Table) -> None:
+    table.store.away = True
+    table.keeper.hold(table.source, [table.claim("over", age=LEASE + 0.01), table.claim("near", age=LEASE - 1)])
+    table.turn()
+    assert table.told == [("over", Stop.FENCED, "")]
+    assert list(table.keeper._held[table.source]) == ["near"]
