@@ -17,7 +17,7 @@ from queuekit import clock
 from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
-from queuekit.embedded import EmbeddedStore, backend, files, port
+from queuekit.embedded import EmbeddedStore, backend, files, port, transact
 from queuekit.errors import QueueFull, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
@@ -243,7 +243,7 @@ async def test_a_disk_that_does_not_answer_is_reported_and_a_repeat_hears_what_w
 ) -> None:
     monkeypatch.setattr(port, "SPARE", 0.0)
     awake = threading.Event()
-    plain = port.transact
+    plain = transact.transact
 
     def slow(conn: sqlite3.Connection, *rest: object) -> object:
         awake.wait(10)
@@ -251,7 +251,7 @@ async def test_a_disk_that_does_not_answer_is_reported_and_a_repeat_hears_what_w
 
     loop_store = backend.asynchronous(url, StoreOptions(timeout=1000))
     await loop_store.open()
-    monkeypatch.setattr(port, "transact", slow)
+    monkeypatch.setattr(transact, "transact", slow)
     with pytest.raises(StoreUnavailable, match="did not answer in time") as caught:
         await loop_store.enqueue("q", [job("a")], Op("p", 1))
     assert caught.value.outcome == "unknown"

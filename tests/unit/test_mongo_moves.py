@@ -144,6 +144,17 @@ def test_a_person_who_retries_clears_what_the_runs_left_but_the_errors() -> None
     assert (made.doc["errors"], made.doc["unique"], made.doc["state"]) == ([b"e"], "k", "waiting")
 
 
+def test_what_was_not_read_is_removed_all_the_same() -> None:
+    """Documents are read without what may be large in them."""
+    light = {k: v for k, v in job("failed").items() if k not in documents.HEAVY}
+    retried, deleted = draft(light), draft(light)
+    assert moves.change(retried, Change(id="a", verb=Verb.RETRY)) is None
+    assert moves.change(deleted, Change(id="a", verb=Verb.DELETE)) is None
+    assert "result" in retried.update()["$unset"]
+    assert "body" not in retried.update()["$unset"]
+    assert set(documents.HEAVY) <= set(deleted.update()["$unset"])
+
+
 def test_every_terminal_state_frees_the_key() -> None:
     for kind in (Kind.COMPLETED, Kind.FAILED, Kind.CANCELLED):
         made = end(job("active"), kind)

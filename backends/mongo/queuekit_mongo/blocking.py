@@ -54,7 +54,7 @@ class BlockingPort:
     @translated
     async def find(self, query: Find) -> list[Document]:
         with self._room(query.room).find(
-            query.filter, query.fields or None, sort=query.sort or None, limit=query.limit, hint=query.index,
+            query.filter, query.projection, sort=query.sort or None, limit=query.limit, hint=query.index,
             batch_size=max(query.limit, 1001),
         ) as cursor:  # fmt: skip
             return cursor.to_list()

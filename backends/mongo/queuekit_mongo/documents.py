@@ -49,6 +49,8 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = (
 )  # fmt: skip
 # What stays of a removed job: who it was, which calls made, settled and changed it, and a key held for a time.
 STUB_FIELDS: Final = frozenset({"_id", "part", "queue", "op", "settled", "did", "created_at", "unique", "unique_until"})
+# Fields that may be large; what decides about a job reads its document without them.
+HEAVY: Final = ("body", "result", "progress", "logs", "errors")
 JOB_FIELDS: Final = (
     "task", "version", "body", "priority", "options", "state", "line", "place", "run_at", "rev", "epoch", "claims",
     "failures", "snoozes", "crashes", "token", "worker", "claimed_at", "at", "was", "cancel", "progress", "logs",

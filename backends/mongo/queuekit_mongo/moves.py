@@ -14,7 +14,7 @@ from queuekit.domain.limits import QueueConf, kept_awaited
 from queuekit.domain.outcome import Kind, Outcome, Refusal
 from queuekit.domain.query import Change, No, Verb
 from queuekit.domain.state import TERMINAL, Move, State, allowed
-from queuekit_mongo.documents import GONE, OWN, READY, STUB_FIELDS, STUB_KEPT, SUSPECT, Document, state_of, when
+from queuekit_mongo.documents import GONE, HEAVY, OWN, READY, STUB_FIELDS, STUB_KEPT, SUSPECT, Document, state_of, when
 
 _MOVES: Final = {
     Kind.COMPLETED: Move.COMPLETE, Kind.FAILED: Move.FAIL, Kind.CANCELLED: Move.CANCEL, Kind.RETRY: Move.RETRY,
@@ -25,15 +25,16 @@ _YIELDS: Final = frozenset({Kind.RETRY, Kind.SNOOZED, Kind.RELEASED, Kind.PARKED
 
 
 class Draft:
-    """A document as read, and as it shall be. `counts` collects what the queue's totals gain."""
+    """A document as read, maybe without its heavy fields, and as it shall be. `counts` is what the totals gain."""
 
-    __slots__ = ("back", "conf", "counts", "doc", "now", "old", "pushed")
+    __slots__ = ("back", "conf", "counts", "doc", "dropped", "now", "old", "pushed")
 
     def __init__(self, doc: Document, *, now: int, conf: QueueConf, back: Callable[[], int]) -> None:
         self.old, self.doc = doc, dict(doc)
         self.now, self.conf, self.back = now, conf, back  # `back` gives a place behind all
         self.counts: dict[str, int] = {}
         self.pushed: dict[str, tuple[list[Any], int]] = {}
+        self.dropped: set[str] = set()  # heavy fields to be unset, read or not
 
     @property
     def state(self) -> State:
@@ -53,7 +54,7 @@ class Draft:
         old, doc = self.old, self.doc
         update: Document = {}
         changed = {k: v for k, v in doc.items() if k not in old or old[k] != v}
-        dropped = {k: "" for k in old if k not in doc}
+        dropped = {k: "" for k in (*old, *self.dropped) if k not in doc}
         if changed:
             update["$set"] = changed
         if dropped:
@@ -202,6 +203,7 @@ def remove(draft: Draft) -> None:
     if until <= draft.now:
         stub.pop("unique", None)
         stub.pop("unique_until", None)
+    draft.dropped.update(HEAVY)
     stub["state"] = GONE
     stub["expire_at"] = when(max(draft.now + STUB_KEPT, until))
 
@@ -261,6 +263,7 @@ def _retry(draft: Draft, change: Change) -> No | None:
     doc["state"] = str(state)  # without its retention class
     for name in ("failures", "crashes", "snoozes", "result", "reason", "keep", "expires_at"):
         doc.pop(name, None)
+    draft.dropped.add("result")
     uniq = doc.get("uniq")
     if uniq is not None and uniq["until"] != "time":
         doc["unique"] = uniq["key"]

@@ -7,12 +7,13 @@ in through `literal` only, which a test asserts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from queuekit.domain.job import Retention
 from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
-from queuekit_mongo.documents import GONE, OWN, READY, SUSPECT, Document
+from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OWN, READY, SUSPECT, Document
 from queuekit_mongo.removals import NOT_STUB, stub
 from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
 
@@ -146,19 +147,16 @@ def _complete(ids: Sequence[str], token: str, update: Document) -> Write:
 
 
 def drafted(old: Mapping[str, Any], update: Document) -> Write:
-    """What a draft says, while the document is the one it was made from."""
-    return Write(
-        filter={"_id": old["_id"], "state": old["state"], "rev": old["rev"]},
-        update=update,
-    )
+    """What a draft says, while the document is the one it was made from. `watch` raises no `rev`, so its mark counts
+    too: an end that did not see it would remove what somebody waits for."""
+    wanted = {"_id": old["_id"], "state": old["state"], "rev": old["rev"], "awaited": old.get("awaited")}
+    return Write(filter=wanted, update=update)
 
 
 def lost(old: Mapping[str, Any], update: Document) -> Write:
     """As `drafted`, and nobody renewed the lease meanwhile: renewing raises no `rev`."""
-    return Write(
-        filter={"_id": old["_id"], "state": "active", "rev": old["rev"], "at": old["at"]},
-        update=update,
-    )
+    write = drafted(old, update)
+    return replace(write, filter=write.filter | {"at": old["at"]})
 
 
 def add_totals(id: str, counts: Mapping[str, int]) -> Write:
@@ -200,6 +198,7 @@ def expired_leases(queue: str, now: int, limit: int) -> Find:
         index=TIMER,
         sort=ordered(*TIME_ORDER),
         limit=limit,
+        without=HEAVY,
     )
 
 
@@ -217,13 +216,14 @@ def seen(queue: str, *, before: int | None, now: int, grace_until: int | None) -
 
 
 def due(queue: str, now: int, limit: int) -> Find:
-    """Whole documents of delayed jobs whose time has come, in order."""
+    """Delayed jobs whose time has come, in order."""
     return Find(
         room=JOBS,
         filter={"queue": queue, "part": PART, "state": "delayed", "at": {"$lte": now}},
         index=TIMER,
         sort=ordered(*TIME_ORDER),
         limit=limit,
+        without=HEAVY,
     )
 
 
@@ -260,12 +260,18 @@ def known(ids: Sequence[str], fields: tuple[str, ...] = ()) -> Find:
     return Find(room=JOBS, filter={"_id": {"$in": list(ids)}}, index=BY_ID, fields=fields)
 
 
+def light(ids: Sequence[str]) -> Find:
+    """Documents without what may be large in them: for whatever decides about jobs."""
+    return Find(room=JOBS, filter={"_id": {"$in": list(ids)}}, index=BY_ID, without=HEAVY)
+
+
 def holders(queue: str, keys: Sequence[str]) -> Find:
-    """Whole documents that stand in the unique index for one of these keys."""
+    """Documents that stand in the unique index for one of these keys, without what may be large in them."""
     return Find(
         room=JOBS,
         filter={"queue": queue, "part": PART, "unique": {"$in": list(keys)}},
         index=UNIQUE,
+        without=HEAVY,
     )
 
 
@@ -278,9 +284,9 @@ def free_key(holder: Mapping[str, Any]) -> Write:
 
 
 def revive_stub(stub: Mapping[str, Any], doc: Document) -> Write:
-    """Put a new job where a stub stands; `doc` is whole, so all that the stub held is unset."""
+    """Put a new job where a stub stands, and nothing of the old one with it."""
     said = {k: v for k, v in doc.items() if k != "_id"}
-    gone = {k: "" for k in stub if k not in doc}
+    gone = {k: "" for k in ("settled", "did", "expire_at", "unique", "unique_until", *JOB_FIELDS) if k not in doc}
     there = {"_id": stub["_id"], "state": GONE, "expire_at": stub["expire_at"]}
     return Write(filter=there, update={"$set": said, "$unset": gone})
 

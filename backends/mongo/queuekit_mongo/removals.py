@@ -7,7 +7,7 @@ from typing import Final
 
 from queuekit.domain.state import State
 from queuekit_mongo.collections import BY_ID, EXPIRY, JOBS, KEPT, LINE, PART, TIMER, TTL
-from queuekit_mongo.documents import GONE, JOB_FIELDS, OWN, STUB_KEPT, SUSPECT, Document, when
+from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OWN, STUB_KEPT, SUSPECT, Document, when
 from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Pipe, Write, ordered, under
 
 REMOVED: Final = ("created_at", "at", "state", "unique_until")  # what a removal asks of a job
@@ -79,10 +79,10 @@ def classes(queue: str, state: State) -> Pipe:
 
 
 def unstarted(queue: str, now: int, limit: int) -> Find:
-    """Whole documents of jobs that were not started in time."""
+    """Jobs that were not started in time."""
     return Find(
         room=JOBS, filter={"queue": queue, "part": PART, "expiry": {"$lte": now}}, index=EXPIRY,
-        sort=ordered("queue", "part", "expiry"), limit=limit,
+        sort=ordered("queue", "part", "expiry"), limit=limit, without=HEAVY,
     )  # fmt: skip
 
 

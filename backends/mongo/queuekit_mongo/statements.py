@@ -26,7 +26,14 @@ class Find:
     index: str
     sort: tuple[tuple[str, int], ...] = ()
     limit: int = 0
-    fields: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()  # only these
+    without: tuple[str, ...] = ()  # or all but these
+
+    @property
+    def projection(self) -> dict[str, int] | None:
+        if self.fields:
+            return dict.fromkeys(self.fields, 1)
+        return dict.fromkeys(self.without, 0) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

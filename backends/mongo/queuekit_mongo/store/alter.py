@@ -64,7 +64,7 @@ class _Changing:
     async def _round(self, changes: dict[int, Change]) -> None:
         room = self.room
         ids = {room.names.job(self.queue, one.id) for one in changes.values()}
-        docs = {doc["_id"]: doc for doc in await room.port.find(queries.known(sorted(ids)))}
+        docs = {doc["_id"]: doc for doc in await room.port.find(queries.light(sorted(ids)))}
         held = await self._holders(docs.values(), changes.values())
         writes: list[Write] = []
         drafts: list[tuple[int, moves.Draft]] = []

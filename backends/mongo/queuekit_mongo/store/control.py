@@ -139,7 +139,7 @@ class _Pruning:
         old = [doc["_id"] for doc in docs if doc["_id"] not in known]
         removed = 0
         if keyed:
-            whole = await room.port.find(queries.known([doc["_id"] for doc in keyed]))
+            whole = await room.port.find(queries.light([doc["_id"] for doc in keyed]))
             drafts = [room.draft(doc, self.view) for doc in whole if doc["state"] == stored]
             for draft in drafts:
                 moves.remove(draft)

@@ -130,7 +130,7 @@ class _Call:
         room = self.room
         ids = [doc["_id"] for doc in self.docs]
         keys = sorted({spec.unique.key for spec in self.jobs if spec.unique is not None})
-        there = {doc["_id"]: doc for doc in await room.port.find(queries.known(ids))}
+        there = {doc["_id"]: doc for doc in await room.port.find(queries.light(ids))}
         holders = await room.port.find(queries.holders(self.key, keys)) if keys else []
         held: dict[str, Document] = {}
         writes: list[Write] = []

@@ -145,5 +145,6 @@ class Settling:
 
     async def _read(self, outcomes: Sequence[Outcome], fields: tuple[str, ...] = ()) -> Mapping[str, Document]:
         keys = {self.room.names.job(self.queue, outcome.id): outcome.id for outcome in outcomes}
-        docs = await self.room.port.find(queries.known(list(keys), fields))
+        query = queries.known(list(keys), fields) if fields else queries.light(list(keys))
+        docs = await self.room.port.find(query)
         return {keys[doc["_id"]]: doc for doc in docs}
