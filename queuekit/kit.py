@@ -37,6 +37,7 @@ T = TypeVar("T")
 PayloadT = TypeVar("PayloadT", contravariant=True)
 ResultT = TypeVar("ResultT", covariant=True)
 _NONE: Mapping[str, object] = {}
+_QUEUES_KEPT = 4096  # values that are made again when asked for again
 
 
 class Processor(Protocol[PayloadT, ResultT]):
@@ -166,7 +167,9 @@ class QueueKit:
         """A queue by name: enqueue without importing a handler, configure, pause, prune. Asks nothing."""
         queue = self._queues.get(name)
         if queue is None:
-            queue = self._queues[name] = Queue(self, name)
+            queue = Queue(self, name)
+            if len(self._queues) < _QUEUES_KEPT:
+                self._queues[name] = queue
         return queue
 
     def enqueue_many(self, jobs: Iterable[NewJob[R]]) -> list[JobHandle[R]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from queuekit.access import Entry
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec
-from queuekit.domain.outcome import Receipt
+from queuekit.domain.outcome import Op, Receipt
 from queuekit.errors import QueueKitError, StoreUnavailable, Unsupported
 from queuekit.handle import JobHandle
 from queuekit.newjob import NewJob, Template
@@ -33,7 +34,8 @@ def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     try:
         answer = direct(store.enqueue(queue, [spec], op, template.within))
     except StoreUnavailable as first:
-        answer = at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
+        with _named(op, f"{queue}/{spec.id}"):
+            answer = at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
     at.lanes.give(op)
     receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
@@ -52,7 +54,8 @@ async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any
     try:
         answer = await store.enqueue(queue, [spec], op, template.within)
     except StoreUnavailable as first:
-        answer = await at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
+        with _named(op, f"{queue}/{spec.id}"):
+            answer = await at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
     at.lanes.give(op)
     receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
@@ -114,9 +117,21 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
 
 async def _write(at: Entry, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
     _check_within(at.store.capabilities.parts, within)
-    with at.lanes.op() as op:
+    with at.lanes.op() as op, _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
         answer = await at.ask(partial(at.store.enqueue, queue, specs, op, within))
     return answer.receipts
+
+
+@contextmanager
+def _named(op: Op, what: str) -> Iterator[None]:
+    """Put into the error of a store that stays away what may have been written: with the same id, again is safe."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        error.op = op.token
+        if error.outcome == "unknown":
+            error.add_note(f"it may have been written: {what}; enqueue with the same id again is safe")
+        raise
 
 
 def _check_within(parts: frozenset[str], within: object | None) -> None:

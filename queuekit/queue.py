@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TRIES = 50  # of a compare-and-set; each loser means that somebody else's write was kept
 _STEP = 1000  # jobs one store call removes
+_TEMPLATES_KEPT = 4096  # a queue each tenant must not grow a process for ever
 _NONE: Mapping[str, object] = {}
 
 
@@ -155,6 +156,8 @@ class Queue:
             typed=False,
         )
         if not given:
+            if len(self._kit.templates) >= _TEMPLATES_KEPT:
+                self._kit.templates.clear()
             self._kit.templates[self.name, task] = template
         return template, body
 

@@ -245,8 +245,9 @@ def test_a_lane_whose_call_never_got_an_answer_is_used_no_more() -> None:
 
     store.enqueue = away  # type: ignore[method-assign]  # made to be away
     with pytest.raises(StoreUnavailable) as caught:
-        kit.queue("q").enqueue("x", {})
-    assert caught.value.outcome == "unknown"
+        kit.queue("q").enqueue("x", {}, id="mine")
+    assert (caught.value.outcome, caught.value.op) == ("unknown", ops[0].token)
+    assert "q/mine; enqueue with the same id again is safe" in caught.value.__notes__[0]
     kit.queue("q").enqueue("x", {})
     assert ops[0] == ops[1]
     assert ops[0].actor != ops[-1].actor
@@ -387,3 +388,12 @@ def test_modules_that_register_tasks(kit: TestKit, tmp_path: Any, monkeypatch: p
         TestKit(imports=["missing_tasks"]).load()
     with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
         TestKit(imports=["bad_tasks"]).load()
+
+
+def test_a_queue_for_each_tenant_grows_no_process_for_ever(kit: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuekit.queue._TEMPLATES_KEPT", 10)
+    monkeypatch.setattr("queuekit.kit._QUEUES_KEPT", 10)
+    for n in range(50):
+        assert kit.queue(f"tenant{n}").make("x").queue == f"tenant{n}"
+    assert len(kit.templates) <= 10
+    assert len(kit._queues) <= 10

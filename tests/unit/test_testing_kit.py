@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import queuekit.testing
 from queuekit import JobContext, JobFailed, QueueKit, Retry, State
 from queuekit.domain.events import JobFact
 from queuekit.testing import TestKit, VirtualClock, inline, isolated
@@ -213,3 +214,7 @@ def test_the_plugin_is_opt_in(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout
     assert "1 passed" in ran.stdout
+
+
+def test_the_public_names_of_the_kit_are_these() -> None:
+    assert queuekit.testing.__all__ == ["TestKit", "VirtualClock", "inline", "isolated"]
