@@ -10,7 +10,8 @@ from queuekit.domain.query import Change, Changed, No, Note, Verb
 from queuekit.domain.state import TERMINAL, Line, Move, State
 from queuekit.errors import PayloadTooLarge
 from queuekit.testing.model.base import Base
-from queuekit.testing.model.settle import end, note, to, wait_or_delay
+from queuekit.testing.model.settle import end, to, wait_or_delay
+from queuekit.testing.model.settle import note as keep
 from queuekit.testing.model.world import QueueData
 
 
@@ -42,12 +43,12 @@ class Alter(Base):
         after = q.jobs.get(change.id)
         return Changed(id=job.id, ok=no is None, no=no, state=None if after is None else after.state)
 
-    async def annotate(self, queue: str, id: str, token: str, note_: Note) -> bool:
+    async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
         with self.world.lock:
             job = self.peek(queue).jobs.get(id)
             if job is None or job.state is not State.ACTIVE or job.token != token:
                 return False
-            note(job, note_.progress, note_.logs)
+            keep(job, note.progress, note.logs)
             return True
 
 
