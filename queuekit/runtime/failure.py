@@ -11,6 +11,7 @@ from queuekit.domain.redact import redact
 ERROR_MAX = 16 * 1024  # bytes of one error record
 _MESSAGE_MAX = 2048
 _TRACE_MAX = 12 * 1024
+_LINE_MAX = 1000
 _HEAD = 3 * 1024
 _CUTS = ((_TRACE_MAX, _MESSAGE_MAX), (4000, _MESSAGE_MAX), (1500, 1000), (500, 300), (0, 100))
 _OURS = "queuekit.runtime."
@@ -82,7 +83,9 @@ def _trace(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
     except Exception as broken:  # noqa: BLE001  user code again: __str__, __repr__, a broken linecache
         return f"(formatting the traceback raised {type(broken).__name__})"
-    return redact(_middle_cut("".join(lines), _TRACE_MAX))
+    # A message of megabytes must not push the frames out. Redacted before the last cut: half a secret is one.
+    shown = [line if len(line) <= _LINE_MAX else redact(line[: 4 * _LINE_MAX])[:_LINE_MAX] + "…\n" for line in lines]
+    return _middle_cut(redact("".join(shown)), _TRACE_MAX)
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
