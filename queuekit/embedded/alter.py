@@ -61,7 +61,7 @@ def annotate(work: Work, id: str, token: str, note: Note) -> bool:
 
 
 def _cancel(work: Work, job: Job, asked: Change) -> No | None:
-    reason = asked.reason or ""
+    reason = rows.text(asked.reason) or ""
     if job.line >= COMPLETED:
         return No.ILLEGAL
     if job.line == ACTIVE:

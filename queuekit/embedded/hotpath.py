@@ -137,8 +137,8 @@ def _claim(work: Work, line: int, want: int, op: Op, ask: Ask) -> list[JobRecord
 
 
 def _activate(work: Work, found: list[Whole], line: int, op: Op, ask: Ask) -> list[JobRecord]:
-    now, until, token = work.now, work.now + ask.lease, op.token
-    work.conn.execute(_CLAIM, (ACTIVE, until, token, ask.worker, now, line, many(row.n for row in found)))
+    now, until, token, worker = work.now, work.now + ask.lease, op.token, rows.text(ask.worker)
+    work.conn.execute(_CLAIM, (ACTIVE, until, token, worker, now, line, many(row.n for row in found)))
     work.ledger.counts[line] -= len(found)
     work.ledger.counts[ACTIVE] += len(found)
     mine = sorted(found, key=lambda row: (row.priority, row.place, row.id))
@@ -146,7 +146,7 @@ def _activate(work: Work, found: list[Whole], line: int, op: Op, ask: Ask) -> li
         if row.uniq is not None:
             uniques.started(work, row.id, row.uniq)
     mine = [
-        row._replace(line=ACTIVE, key1=until, origin=line, token=token, worker=ask.worker, claimed_at=now,
+        row._replace(line=ACTIVE, key1=until, origin=line, token=token, worker=worker, claimed_at=now,
                      rev=row.rev + 1, claims=row.claims + 1) for row in mine
     ]  # fmt: skip
     return rows.records(work.conn, work.ledger.name, mine)

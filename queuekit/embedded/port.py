@@ -7,88 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from queuekit import clock
-from queuekit.embedded import replies
 from queuekit.embedded.hub import Hub, attach, detach
+from queuekit.embedded.transact import Act, Done, Write, alone, look, together
 from queuekit.errors import StoreUnavailable
 
 R = TypeVar("R")
-Act = Callable[[sqlite3.Connection], R]
 SPARE: Final = 1.0  # seconds beyond its timeout that an asynchronous call waits for a disk that does not answer
-
-
-class Bell(Protocol):
-    """Something to wait on that any thread may ring."""
-
-    def ring(self) -> None: ...
-
-
-def transact(conn: sqlite3.Connection, hub: Hub, act: Act[R], deadline: float) -> R:
-    """`act` in one BEGIN IMMEDIATE transaction; everything or nothing."""
-    if not hub.lock.acquire(timeout=max(0.0, deadline - clock.monotonic())):
-        raise StoreUnavailable(f"{hub.path}: another call held it for the whole timeout", outcome="refused")
-    committing = False
-    try:
-        _begin(conn, deadline)
-        answer = act(conn)
-        committing = True
-        conn.execute("COMMIT")
-        return answer
-    except sqlite3.Error as error:
-        _rollback(conn)
-        raise replies.translate(error, hub.path, committing=committing) from error
-    except BaseException:
-        _rollback(conn)
-        raise
-    finally:
-        hub.lock.release()
-
-
-def look(conn: sqlite3.Connection, hub: Hub, act: Act[R], deadline: float) -> R:
-    """`act` on one snapshot; it waits for no writer."""
-    while True:
-        try:
-            conn.execute("BEGIN")
-            try:
-                return act(conn)
-            finally:
-                _rollback(conn)
-        except sqlite3.Error as error:
-            if replies.code(error) != sqlite3.SQLITE_BUSY or clock.monotonic() >= deadline:
-                raise replies.translate(error, hub.path) from error
-
-
-def _begin(conn: sqlite3.Connection, deadline: float) -> None:
-    """Take the write lock. SQLite's own waiting grows to 100 ms a sleep; a job waits too long behind that."""
-    pause = 0.0005
-    while True:
-        try:
-            conn.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            if replies.code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or clock.monotonic() >= deadline:
-                raise
-        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreading retries needs no secrecy
-        pause = min(pause * 2, 0.004)
-
-
-def _rollback(conn: sqlite3.Connection) -> None:
-    if conn.in_transaction:
-        try:
-            conn.execute("ROLLBACK")
-        except sqlite3.Error:  # SQLite rolled back by itself, or will when the connection goes
-            return
 
 
 class BlockingPort:
@@ -121,8 +56,9 @@ class BlockingPort:
         self, act: Act[R], *, first: Act[R | None] | None = None, after: Callable[[], None] | None = None
     ) -> R:
         """What `first` finds on a snapshot if it finds something, else `act` in a transaction; then `after`."""
-        hub, deadline = self.hub, clock.monotonic() + self.timeout
-        return hub.pool.use(lambda conn: _call(conn, hub, act, first, after, deadline))
+        hub, write = self.hub, Write(act, first, after, clock.monotonic() + self.timeout)
+        answer: R = hub.pool.use(lambda conn: alone(conn, hub, write))
+        return answer
 
     async def read(self, act: Act[R]) -> R:
         """`act` on a snapshot."""
@@ -178,7 +114,23 @@ class LoopBell:
             return
 
 
-Item = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+GROUP: Final = 64  # calls that share a commit
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """What a loop asks of its thread."""
+
+    do: Write | Callable[[], Any]
+    answer: asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop
+
+    def settle(self, done: Done) -> None:
+        """Answer, if somebody still listens."""
+        try:
+            self.loop.call_soon_threadsafe(_settle, self.answer, done)
+        except RuntimeError:  # the loop that asked has closed
+            return
 
 
 class AsyncPort:
@@ -194,7 +146,7 @@ class AsyncPort:
 
     def _begin_anew(self) -> None:
         """No thread yet, and nothing called; a thread ends with its port."""
-        self._calls: SimpleQueue[Item | None] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._calls.put, None)
 
@@ -211,7 +163,9 @@ class AsyncPort:
     async def open(self) -> None:
         hub = self.hub
         if self._thread is None:
-            self._thread = threading.Thread(target=_serve, args=(self._calls,), name="queuekit-embedded", daemon=True)
+            self._thread = threading.Thread(
+                target=_serve, args=(hub, self._calls), name="queuekit-embedded", daemon=True
+            )
             self._thread.start()
         await self._cross(lambda: hub.pool.prepare(self.timeout))
 
@@ -219,22 +173,23 @@ class AsyncPort:
         self, act: Act[R], *, first: Act[R | None] | None = None, after: Callable[[], None] | None = None
     ) -> R:
         """What `first` finds on a snapshot if it finds something, else `act` in a transaction; then `after`."""
-        hub, deadline = self.hub, clock.monotonic() + self.timeout
-        return await self._cross(lambda: hub.pool.use(lambda conn: _call(conn, hub, act, first, after, deadline)))
+        answer: R = await self._cross(Write(act, first, after, clock.monotonic() + self.timeout))
+        return answer
 
     async def read(self, act: Act[R]) -> R:
         """`act` on a snapshot."""
         hub, deadline = self.hub, clock.monotonic() + self.timeout
-        return await self._cross(lambda: hub.pool.use(lambda conn: look(conn, hub, act, deadline)))
+        answer: R = await self._cross(lambda: hub.pool.use(lambda conn: look(conn, hub, act, deadline)))
+        return answer
 
-    async def _cross(self, call: Callable[[], R]) -> R:
+    async def _cross(self, call: Write | Callable[[], Any]) -> Any:
         """Let the thread do it. A task cancelled meanwhile leaves a call that is done or not, as a lost reply would."""
         if self._thread is None:
             await self.open()
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[R] = loop.create_future()
+        answer: asyncio.Future[Any] = loop.create_future()
         timer = loop.call_later(self.timeout + SPARE, _late, answer, self.hub)
-        self._calls.put((call, answer, loop))
+        self._calls.put(Call(call, answer, loop))
         try:
             return await answer
         finally:
@@ -273,46 +228,51 @@ def _nothing() -> None:
     return
 
 
-def _call(conn: sqlite3.Connection, hub: Hub, act: Act[R], first: Act[R | None] | None,
-          after: Callable[[], None] | None, deadline: float) -> R:  # fmt: skip
-    found = None if first is None else look(conn, hub, first, deadline)
-    if found is not None:
-        return found
-    answer = transact(conn, hub, act, deadline)
-    if after is not None:
-        after()
-    return answer
+def _serve(hub: Hub, calls: SimpleQueue[Call | None]) -> None:
+    """The thread of an asynchronous port: what was called while it was busy is done together."""
+    going = True
+    while going:
+        batch = [calls.get()]
+        while len(batch) < GROUP and not calls.empty():
+            batch.append(calls.get())
+        going = None not in batch
+        _do(hub, [call for call in batch if call is not None])
+        del batch  # nothing of a call that is done is kept
 
 
-def _serve(calls: SimpleQueue[Item | None]) -> None:
-    """The thread of an asynchronous port. It keeps nothing of a call that is done."""
-    while (item := calls.get()) is not None:
-        _do(*item)
-        del item
+def _do(hub: Hub, batch: list[Call]) -> None:
+    """In their order; writes next to each other share a transaction."""
+    for writes, some in groupby(batch, lambda call: isinstance(call.do, Write)):
+        wanted = [call for call in some if not call.answer.done()]  # else the caller is gone: as if it had never asked
+        if writes and len(wanted) > 1:
+            for call, done in zip(wanted, _group(hub, wanted), strict=True):
+                call.settle(done)
+        else:
+            for call in wanted:
+                call.settle(_one(hub, call.do))
 
 
-def _do(call: Callable[[], Any], answer: asyncio.Future[Any], loop: asyncio.AbstractEventLoop) -> None:
-    if answer.done():  # the caller is gone: as if it had never asked
-        return
-    result: Any = None
-    failed: BaseException | None = None
+def _group(hub: Hub, wanted: list[Call]) -> list[Done]:
     try:
-        result = call()
+        return hub.pool.use(lambda conn: together(conn, hub, [c.do for c in wanted if isinstance(c.do, Write)]))
+    except Exception as error:  # noqa: BLE001  it is raised where the calls were made
+        return [Done(error=error) for _ in wanted]
+
+
+def _one(hub: Hub, do: Write | Callable[[], Any]) -> Done:
+    try:
+        return Done(hub.pool.use(lambda conn: alone(conn, hub, do)) if isinstance(do, Write) else do())
     except BaseException as error:  # noqa: BLE001  it is raised where the call was made
-        failed = error
-    try:
-        loop.call_soon_threadsafe(_settle, answer, result, failed)
-    except RuntimeError:  # the loop that asked has closed
-        return
+        return Done(error=error)
 
 
-def _settle(answer: asyncio.Future[Any], result: object, failed: BaseException | None) -> None:
+def _settle(answer: asyncio.Future[Any], done: Done) -> None:
     if answer.done():
         return
-    if failed is not None:
-        answer.set_exception(failed)
+    if done.error is not None:
+        answer.set_exception(done.error)
     else:
-        answer.set_result(result)
+        answer.set_result(done.answer)
 
 
 def _late(answer: asyncio.Future[Any], hub: Hub) -> None:

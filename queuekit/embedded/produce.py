@@ -11,7 +11,7 @@ from queuekit.domain.job import BATCH_MAX, JobSpec, Retention, limits_error
 from queuekit.domain.outcome import Enqueued, Op, Receipt
 from queuekit.embedded import ops, uniques
 from queuekit.embedded.ledger import ENQUEUED
-from queuekit.embedded.rows import DELAYED, INLINE, JOB, READY, Job, many, unique_text
+from queuekit.embedded.rows import DELAYED, INLINE, JOB, READY, Job, many, text, unique_text
 from queuekit.embedded.work import Work
 from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, Unsupported
 
@@ -117,7 +117,7 @@ def _row(work: Work, spec: JobSpec) -> tuple[object, ...]:
         spec.body if len(spec.body) <= INLINE else None, spec.options or None, now, due, now,
         _label(spec.keep_completed), _label(spec.keep_failed),
         None if spec.unique is None else unique_text(spec.unique),
-        spec.expires_at if spec.expires_in is None else now + spec.expires_in, spec.trace,
+        spec.expires_at if spec.expires_in is None else now + spec.expires_in, text(spec.trace),
         spec.body,
     )  # fmt: skip
 
@@ -128,9 +128,9 @@ def _insert(work: Work, rows: list[tuple[object, ...]]) -> None:
         return
     work.wake = True
     at = 0
-    for size, text in _CHUNKS:  # one step of SQLite for many rows, as in `rows.jobs`
+    for size, insert in _CHUNKS:  # one step of SQLite for many rows, as in `rows.jobs`
         while len(rows) - at >= size:
-            work.conn.execute(text, [value for row in rows[at : at + size] for value in row[:-1]])
+            work.conn.execute(insert, [value for row in rows[at : at + size] for value in row[:-1]])
             at += size
     big = [(row[-1], row[0], row[1]) for row in rows if row[9] is None]
     if big:

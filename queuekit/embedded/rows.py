@@ -124,6 +124,13 @@ _JOBS: Final = f"SELECT {_packed(Job._fields)} FROM (SELECT * FROM jobs"
 _WHOLES: Final = f"SELECT {_packed(Whole._fields)} FROM (SELECT * FROM jobs"
 
 
+def text(said: str | None) -> str | None:
+    """What somebody said, as SQLite can keep it: lone surrogates, which UTF-8 has not, are written out."""
+    if said is None or said.isascii():
+        return said
+    return said.encode("utf-8", "backslashreplace").decode()
+
+
 def many(values: Iterable[object]) -> str:
     """A list as one bound value, for `IN (SELECT value FROM json_each(?))`."""
     return orjson.dumps(list(values)).decode()

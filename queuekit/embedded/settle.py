@@ -113,7 +113,7 @@ def _write(work: Work, head: tuple[int, int, str | None], alike: list[tuple[int,
 
 def _apply(work: Work, outcome: Outcome, job: Job) -> None:
     work.note(job, outcome.progress, outcome.logs, outcome.error)
-    kind, reason = outcome.kind, outcome.reason
+    kind, reason = outcome.kind, rows.text(outcome.reason)
     if job.cancel is not None and kind in _GIVES_WAY:
         kind, reason = Kind.CANCELLED, job.cancel
     if kind is Kind.COMPLETED:

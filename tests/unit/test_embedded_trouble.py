@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queuekit import clock
-from queuekit.domain.job import JobSpec
+from queuekit.domain.job import JobSpec, UniqueKey
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
 from queuekit.embedded import EmbeddedStore, backend, files, port, transact
@@ -260,6 +260,68 @@ async def test_a_disk_that_does_not_answer_is_reported_and_a_repeat_hears_what_w
     assert again.receipts[0].created
     assert (await loop_store.count("q")).totals.enqueued == 1
     await loop_store.close()
+
+
+async def test_calls_that_share_a_commit_are_refused_each_alone(
+    url: str, other_program: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop_store = backend.asynchronous(url, StoreOptions(timeout=5000))
+    await loop_store.open()
+    commits, plain = list[int](), transact.transact
+
+    def counted(conn: sqlite3.Connection, *rest: object) -> object:
+        commits.append(1)
+        return plain(conn, *rest)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(transact, "transact", counted)
+    other_program.execute("BEGIN IMMEDIATE")
+    key = UniqueKey("k", on_conflict="error")
+    calls = [loop_store.enqueue("q", [job(f"j{n}"), job(f"k{n}")], Op(f"p{n}", 1)) for n in range(30)]
+    calls += [
+        loop_store.enqueue("q", [JobSpec(id=f"u{n}", task="t", body=b"", unique=key)], Op(f"u{n}", 1)) for n in range(3)
+    ]
+    waiting = asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.sleep(0.05)
+    other_program.execute("COMMIT")
+    said = await waiting
+    assert [type(answer).__name__ for answer in said] == ["Enqueued"] * 31 + ["Conflict"] * 2
+    assert len(commits) <= 3
+    counts = await loop_store.count("q")
+    assert (counts.states[State.WAITING], counts.totals.enqueued) == (61, 61)
+    await loop_store.close()
+
+
+async def test_calls_that_share_a_commit_on_a_full_disk_did_nothing_and_may_be_repeated(
+    url: str, full_disk: Callable[[bool], None]
+) -> None:
+    loop_store = backend.asynchronous(url, QUICKLY)
+    await loop_store.open()
+    bodies = [[job(f"{n}-{i}", b"x" * 900) for i in range(5)] for n in range(40)]
+
+    def all_of_them() -> asyncio.Future[list[object]]:
+        calls = [loop_store.enqueue("q", jobs, Op(f"p{n}", 1)) for n, jobs in enumerate(bodies)]
+        return asyncio.gather(*calls, return_exceptions=True)
+
+    said = await all_of_them()
+    kept = sum(not isinstance(answer, BaseException) for answer in said)
+    assert {type(answer).__name__ for answer in said} >= {"QueueFull"}
+    assert (await loop_store.count("q")).states[State.WAITING] == 5 * kept
+    full_disk(False)
+    again = await all_of_them()
+    assert [type(answer).__name__ for answer in again] == ["Enqueued"] * 40
+    assert (await loop_store.count("q")).states[State.WAITING] == 200
+    await loop_store.close()
+
+
+def test_text_that_utf8_cannot_carry_spoils_no_call(store: EmbeddedStore) -> None:
+    direct(store.enqueue("q", [job("a"), job("b")], Op("p", 1)))
+    took = direct(store.exchange("q", Op("w", 1), [], Ask(want=2, worker="w\udc80"))).claims
+    odd = "no\x00w \ud800 \u2028 é \"'"
+    ends = [Outcome(claim.id, claim.token or "", Kind.FAILED, reason=odd) for claim in took]
+    assert direct(store.exchange("q", Op("w", 2), ends, Ask())).refused == []
+    a = direct(store.get("q", ["a"]))[0]
+    assert a is not None
+    assert (a.reason, a.worker) == (odd.replace("\ud800", "\\ud800"), "w\\udc80")
 
 
 def threads() -> set[threading.Thread]:
