@@ -29,14 +29,14 @@ for path in sorted(p for p in pathlib.Path(sys.argv[1]).rglob("*") if p.is_file(
         bad += 1
         continue
     good, words, points = good + 1, words + len(text.split()), points + len(text)
-    print(path)
+    sys.stdout.buffer.write(bytes(path) + b"\\0")
 print(good, bad, words, points)
 """
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 files: text in several scripts, empty ones, ones without a last newline, and nine that are not UTF-8."""
+    """Some 300 files: text in several scripts, empty ones, no last newline, not UTF-8, names of all kinds."""
     root, dice = tmp_path_factory.mktemp("tree"), random.Random(7)
     words = ["queue", "żółw", "待つ", "\u00a0", "a\tb", "été", "x" * 40, "🦊", "\r\n", "\n", "\n\n", "\x0c", "\u2028"]
     for n in range(300):
@@ -45,6 +45,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = " ".join(dice.choice(words) for _ in range(dice.randrange(200)))
         data = text.encode() if n % 33 else text.encode() + b"\xff\xfe"
         (folder / f"file {n}.txt").write_bytes(data if n % 50 else b"" if n % 33 else data)
+    for name in (b"not \xff text", b"two\nlines", b"back\\slash", b"100%25", b"-rf", b"\xed\xa0\x80"):
+        (root / os.fsdecode(name)).write_bytes(b"three little words\n")
     (root / "link").symlink_to(root / "d0")
     (root / "link.txt").symlink_to(root / "nowhere")
     return root
@@ -53,11 +55,11 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(tree: Path) -> dict[str, Any]:
     """The totals, by other programs."""
-    said = subprocess.check_output([sys.executable, "-c", SCRIPT, str(tree)], text=True).splitlines()
-    good, bad, words, points = map(int, said[-1].split())
-    files = said[:-1]
-    lines = sum(int(row.split()[0]) for row in _rows(["wc", "-l", *files]) if not row.endswith(" total"))
-    sums = sorted(row.split()[0].lstrip("\\") for row in _rows(["sha256sum", *files]))
+    *files, totals = subprocess.check_output([sys.executable, "-c", SCRIPT, str(tree)]).split(b"\0")
+    good, bad, words, points = map(int, totals.split())
+    lines = int(subprocess.check_output(["wc", "-l", *files]).split(b"\n")[-2].split()[0])  # the last row: "n total"
+    rows = subprocess.check_output(["sha256sum", *files]).decode(errors="surrogateescape").splitlines()
+    sums = sorted(row.split()[0].lstrip("\\") for row in rows)
     digest = hashlib.sha256("\n".join(sums).encode()).hexdigest()
     return {
         "files": good + bad,
@@ -141,19 +143,62 @@ def test_the_report_for_people_tells_the_same(
     assert list(tmp_path.iterdir()) == []  # the default store of a demo is a temporary one
 
 
-def _rows(command: list[str]) -> list[str]:
-    return subprocess.check_output(command, text=True).splitlines()
+def test_workers_that_all_died_are_replaced(clean_env: dict[str, str], tree: Path, expected: dict[str, Any]) -> None:
+    with subprocess.Popen(
+        [QUEUEKIT, "demo", str(tree), "--pause", "20ms", "--json"],
+        env=clean_env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        _first_worker_at_work(demo.pid)
+        for victim in _workers(demo.pid):
+            os.kill(victim, signal.SIGKILL)
+        out, err = demo.communicate(timeout=100)
+    assert demo.returncode == 0, err
+    got = json.loads(out)
+    assert {name: got[name] for name in expected} == expected
+    assert "no worker is left" in err
+
+
+def test_a_demo_that_is_told_to_stop_removes_its_queue(store_env: dict[str, str], tree: Path) -> None:
+    with subprocess.Popen(
+        [QUEUEKIT, "demo", str(tree), "--pause", "50ms"], env=store_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as demo:
+        _first_worker_at_work(demo.pid)
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=60)
+    assert (demo.returncode, b"Traceback" in err) == (130, False)
+    _nothing_is_left(store_env)
+
+
+def test_an_empty_folder_is_refused_and_memory_becomes_a_file(clean_env: dict[str, str], tmp_path: Path) -> None:
+    env = clean_env | {"QUEUE_PROVIDER": "memory"}
+    done = subprocess.run([QUEUEKIT, "demo", str(tmp_path)], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, "no files below" in done.stderr) == (2, True)
+    (tmp_path / "a.txt").write_text("a b\nc")
+    done = subprocess.run(
+        [QUEUEKIT, "demo", str(tmp_path), "--json"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout)
+    assert (got["files"], got["lines"], got["words"], got["code_points"]) == (1, 1, 3, 5)
+    assert "temporary SQLite file" in done.stderr
+
+
+def _workers(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    ).stdout
+    return [int(row) for row in listed.split()]
 
 
 def _first_worker_at_work(pid: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        found = subprocess.run(
-            ["ps", "-o", "pid=,time=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-        ).stdout
-        hands = [int(row.split()[0]) for row in found.splitlines()]
+        hands = _workers(pid)
         if len(hands) == 2:
-            time.sleep(1.0)  # both have started to read
+            time.sleep(1.5)  # both have come and started to read; where not, the test is only easier
             return hands[0]
         time.sleep(0.02)
     raise AssertionError("the demo started no workers")
