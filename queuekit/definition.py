@@ -169,16 +169,13 @@ def _of_instance(cls: type[Any], process: Callable[..., Any], shape: inspect.Sig
                 made.append(cls())
         return made[0]
 
-    if inspect.iscoroutinefunction(process):
+    async def awaited(ctx: JobContext, payload: object) -> object:
+        return await instance().process(ctx, payload)
 
-        async def call(ctx: JobContext, payload: object) -> object:
-            return await instance().process(ctx, payload)
+    def plain(ctx: JobContext, payload: object) -> object:
+        return instance().process(ctx, payload)
 
-    else:
-
-        def call(ctx: JobContext, payload: object) -> object:  # type: ignore[misc]  # the other form of the same
-            return instance().process(ctx, payload)
-
+    call: Callable[..., Any] = awaited if inspect.iscoroutinefunction(process) else plain
     functools.update_wrapper(call, process)
-    call.__signature__ = shape  # type: ignore[attr-defined]  # inspect reads it
+    setattr(call, "__signature__", shape)  # noqa: B010  inspect reads it; the type of a function has no such name
     return call

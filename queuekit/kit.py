@@ -47,6 +47,7 @@ class Processor(Protocol[PayloadT, ResultT]):
 
     def process(self, ctx: JobContext, payload: PayloadT, /) -> Awaitable[ResultT] | ResultT:
         """Run one job."""
+        ...
 
 
 class Middleware(Protocol):

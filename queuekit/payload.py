@@ -25,12 +25,15 @@ class Wire(Protocol):
 
     def encode(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bytes:
         """The payload of a call. Raises PayloadError, one entry an argument."""
+        ...
 
     def encode_payload(self, payload: object) -> bytes:
         """A payload given as one object, checked. Raises PayloadError."""
+        ...
 
     def decode(self, body: bytes) -> Call:
         """The arguments for the handler. Raises PayloadError."""
+        ...
 
 
 def plain_json(value: object) -> JSON:

@@ -243,7 +243,8 @@ def _prepared(annotation: Any, inside: tuple[object, ...] = ()) -> Any:
         return annotation
     if origin in (Union, types.UnionType):
         return Union[new]  # noqa: UP007  built at run time
-    return annotation.copy_with(new) if hasattr(annotation, "copy_with") else origin[new]
+    made: Any = annotation if hasattr(annotation, "copy_with") else origin
+    return made.copy_with(new) if made is annotation else made[new]
 
 
 def _json_only(value: object) -> object:

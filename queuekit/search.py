@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -148,7 +148,7 @@ async def _since(at: Entry, queues: list[str], search: Search) -> int | None:
     return now - round(search.since / timedelta(milliseconds=1))
 
 
-async def _total(at: Entry, queues: list[str], states: list[State], search: Search, found: int) -> int:
+async def _total(at: Entry, queues: list[str], states: Sequence[State], search: Search, found: int) -> int:
     if not search.exact:
         return found
     total = 0

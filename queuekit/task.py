@@ -52,7 +52,7 @@ class Task(Generic[P, R]):
         self._said: Mapping[str, Any] = {}
         self._template: Template | None = None
         if definition.fn is not None:
-            functools.update_wrapper(self, definition.fn)
+            _dress(self, definition.fn)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """Write a job with these arguments; the handle says whether it is new.
@@ -84,7 +84,7 @@ class Task(Generic[P, R]):
             raise DuplicateTask(f"task {self.name!r} has a handler already: {self.definition.fn!r}")
         self.definition.handle_with(fn)
         self._kit.definitions[self.name] = self.definition
-        functools.update_wrapper(self, fn)
+        _dress(self, fn)
         return self
 
     def __repr__(self) -> str:
@@ -140,3 +140,8 @@ class TaskDecorator(Protocol):
     def __call__(self, fn: Callable[Concatenate[JobContext, P], R], /) -> SyncTask[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+def _dress(task: Any, fn: Callable[..., Any]) -> None:
+    """Give a task the name, the docstring and the signature of its function."""
+    functools.update_wrapper(task, fn)

@@ -197,14 +197,14 @@ def to_rates(value: object) -> tuple[tuple[int, int], ...]:
 
 def to_group(value: object) -> Group:
     """Group, or a table of its fields; its rates in one form."""
-    if isinstance(value, Group):
-        value = {"weight": value.weight, "cap": value.cap, "rate": value.rate}
-    if not isinstance(value, Mapping) or not set(value) <= {"weight", "cap", "rate"}:
+    if isinstance(value, Mapping) and set(value) <= {"weight", "cap", "rate"}:
+        value = Group(**value)
+    if not isinstance(value, Group):
         raise InvalidOption(f"group {value!r}: use Group(weight=…, cap=…, rate=…)")
-    said = dict(value)
-    if said.get("rate") is not None:
-        said["rate"] = tuple(Rate(count, per / 1000) for count, per in to_rates(said["rate"]))
-    return Group(**said)
+    if value.rate is None:
+        return value
+    rates = tuple(Rate(count, per / 1000) for count, per in to_rates(value.rate))
+    return Group(weight=value.weight, cap=value.cap, rate=rates)
 
 
 def to_profile(value: object) -> Profile | str:

@@ -35,7 +35,7 @@ class TestKit(QueueKit):
         super().__init__(name=name, **given)
         self.clock = clock or VirtualClock()
         self.world = ModelWorld(self.clock.ms)
-        self.access = _ModelAccess(self, self.world)
+        self.access: Access = _ModelAccess(self, self.world)
 
     def drain(self, queue: str | None = None) -> list[Job]:
         """Run what is due, in this thread, until nothing is; the jobs that ran, as they are afterwards.
