@@ -255,6 +255,24 @@ def test_an_exchange_whose_reply_was_lost_is_repeated_without_a_second_effect(fa
     direct(store.close())
 
 
+@pytest.mark.parametrize("kind", [Kind.RETRY, Kind.FAILED, Kind.RELEASED, Kind.PARKED])
+def test_a_run_whose_end_was_applied_unheard_is_ended_once(faulty: Faulty, kind: Kind) -> None:
+    store, actor = lossy(faulty), ids.nonce()
+    put(store, "a")
+    (job,) = claim(store, 1, Op(actor, 1)).claims
+    end = (Outcome("a", job.token or "", kind, error=b"e", delay=60_000),)
+    fail(faulty, "update", **APPLIED)
+    with pytest.raises(StoreUnavailable):
+        claim(store, 0, Op(actor, 2), end)
+
+    assert claim(store, 0, Op(actor, 2), end).refused == []
+
+    (after,) = direct(store.get("q", ["a"]))
+    assert after is not None
+    assert (after.errors, after.failures) == ((b"e",), 1 if kind is Kind.RETRY else 0)
+    direct(store.close())
+
+
 def test_a_command_that_never_arrived_is_repeated_with_its_whole_effect(faulty: Faulty) -> None:
     store, actor = lossy(faulty), ids.nonce()
     put(store, "a", "b")
