@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from queuekit.runtime.worker import Worker
 
 log = logging.getLogger("queuekit.runtime.process")
+INTERRUPTED = 130  # exit code: Ctrl-C twice
 
 
 def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
@@ -34,13 +35,15 @@ def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
 def run_here(worker: Worker, *, interruptible: bool = True) -> int:
     """Run a worker in this process on a loop of its own: uvloop where it is installed."""
 
+    seen: list[int] = []
+
     async def main() -> None:
-        with handling_signals(worker, enabled=True, interruptible=interruptible):
+        with handling_signals(worker, enabled=True, interruptible=interruptible, seen=seen):
             await worker.arun()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
-    return worker.exit_code
+    return INTERRUPTED if seen.count(signal.SIGINT) > 1 else worker.exit_code
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -52,22 +55,26 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @contextmanager
-def handling_signals(worker: Worker, *, enabled: bool, interruptible: bool = True) -> Iterator[None]:
-    """TERM and INT once: stop with the grace; twice, or QUIT: at once. USR1: say what runs."""
+def handling_signals(
+    worker: Worker, *, enabled: bool, interruptible: bool = True, seen: list[int] | None = None
+) -> Iterator[None]:
+    """TERM and INT once: stop with the grace; twice, or QUIT: at once. USR1: say what runs. `seen` collects the first two."""
     if not enabled:
         yield
         return
     loop = asyncio.get_running_loop()
-    asked = 0
+    asked: list[int] = [] if seen is None else seen
 
-    def ask() -> None:
-        nonlocal asked
-        asked += 1
-        worker.ask_stop(None if asked == 1 else 0)
+    def ask(number: int) -> None:
+        asked.append(number)
+        worker.ask_stop(None if len(asked) == 1 else 0)
 
     handlers: dict[str, Callable[[], None]] = {
-        "SIGTERM": ask, "SIGINT": ask, "SIGQUIT": lambda: worker.ask_stop(0), "SIGUSR1": lambda: tell(worker.running()),
-    }  # fmt: skip
+        "SIGTERM": lambda: ask(signal.SIGTERM),
+        "SIGINT": lambda: ask(signal.SIGINT),
+        "SIGQUIT": lambda: worker.ask_stop(0),
+        "SIGUSR1": lambda: tell(worker.running()),
+    }
     installed = []
     for name, handler in handlers.items():
         number = getattr(signal, name, None)

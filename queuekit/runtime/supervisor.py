@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from queuekit.kit import QueueKit
 
 log = logging.getLogger("queuekit.runtime.supervisor")
-UNAVAILABLE, MISCONFIGURED, GAVE_BACK = 69, 78, 75
+UNAVAILABLE, MISCONFIGURED, GAVE_BACK, INTERRUPTED = 69, 78, 75, 130
 YOUNG = 5.0  # seconds: a process that ends sooner is started again with a growing pause
 _LONGEST_PAUSE = 30.0
 _EXTRA = 10.0  # seconds beyond the grace before a child that does not end is killed
@@ -60,6 +60,7 @@ class Supervisor:
         self._grace = grace
         self._children: list[_Child] = [_Child(number + 1) for number in range(processes)]
         self._asked = 0  # times somebody asked to stop
+        self._interrupts = 0  # of these by Ctrl-C
         self._code = 0
         self._context = multiprocessing.get_context("spawn")
         self._bell_out, self._bell_in = os.pipe()
@@ -78,7 +79,7 @@ class Supervisor:
                 signal.signal(number, handler)
             os.close(self._bell_in)
             os.close(self._bell_out)
-        return self._code
+        return INTERRUPTED if self._interrupts > 1 else self._code
 
     def _watch(self) -> None:
         deadline: float | None = None
@@ -153,6 +154,7 @@ class Supervisor:
 
     def _ask(self, number: int) -> None:
         self._asked += 1
+        self._interrupts += number == _number("SIGINT")
         self._pass_on(signal.SIGQUIT if number == _number("SIGQUIT") else signal.SIGTERM)
 
     def _pass_on(self, number: int) -> None:
