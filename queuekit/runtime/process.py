@@ -58,7 +58,10 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def handling_signals(
     worker: Worker, *, enabled: bool, interruptible: bool = True, seen: list[int] | None = None
 ) -> Iterator[None]:
-    """TERM and INT once: stop with the grace; twice, or QUIT: at once. USR1: say what runs. `seen` collects the first two."""
+    """TERM and INT once: stop with the grace; twice, or QUIT: at once. USR1: say what runs.
+
+    `seen` collects the first two kinds.
+    """
     if not enabled:
         yield
         return
