@@ -45,7 +45,7 @@ class Work:
         else:
             place = self.ledger.last()
             self.move(job, line, rank, place, place=place, **fields)
-            self.wake = True
+        self.wake = True  # a delayed one too: whoever waits may have to set his timer earlier
 
     def note(self, job: Job, progress: bytes | None, logs: tuple[bytes, ...], error: bytes | None = None) -> None:
         """Keep what a handler reported, the last of each kind."""

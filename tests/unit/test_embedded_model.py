@@ -234,7 +234,8 @@ def compare(p: Pair) -> None:
 def differs(mine: JobRecord, model: JobRecord) -> dict[str, object]:
     """Only what differs: a whole record is a page of text."""
     pairs = {name: (getattr(mine, name), getattr(model, name)) for name in JobRecord.__slots__}
-    return {"id": mine.id, "state": mine.state} | {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    found: dict[str, object] = {"id": mine.id, "state": mine.state}
+    return found | {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def pages(store: JobStore, state: State) -> list[JobRecord]:

@@ -324,6 +324,19 @@ def test_text_that_utf8_cannot_carry_spoils_no_call(store: EmbeddedStore) -> Non
     assert (a.reason, a.worker) == (odd.replace("\ud800", "\\ud800"), "w\\udc80")
 
 
+def test_a_retry_tells_the_others_when_it_is_due(store: EmbeddedStore, url: str) -> None:
+    """The worker that made it may be gone by then."""
+    direct(store.enqueue("q", [job("a")], Op("p", 1)))
+    claim = direct(store.exchange("q", Op("w", 1), [], Ask(want=1))).claims[0]
+    idle = backend.blocking(url, QUICKLY)
+    direct(idle.wait(["q"], 0))
+    assert direct(idle.wait(["q"], 0)) == []
+    again = Outcome("a", claim.token or "", Kind.RETRY, delay=60_000)
+    direct(store.exchange("q", Op("w", 2), [again], Ask()))
+    assert direct(idle.wait(["q"], 5_000)) == ["q"]
+    direct(idle.close())
+
+
 def threads() -> set[threading.Thread]:
     return {t for t in threading.enumerate() if t.name.startswith("queuekit-embedded")}
 
