@@ -168,11 +168,18 @@ class Hub:
 
 _hubs: dict[object, Hub] = {}
 _guard = [threading.RLock()]  # a new one after a fork
+_inherited: set[Path] = set()  # files that calls of the parent were using when this process was forked
 
 
 def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
     """The hub of a file, shared by all stores of this process; a private file is made where `path` is None."""
     with _guard[0]:
+        if path in _inherited:
+            raise StoreUnavailable(
+                f"{path}: this process was forked while calls of its parent used the file, so locks cannot be trusted"
+                " here; let the calls end before the fork, or start the process by spawn",
+                outcome="refused",
+            )
         hub = _hubs.get(key)
         if hub is None:
             hub = _hubs[key] = Hub(path, lasting=lasting)
@@ -203,8 +210,9 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    """The parent's hubs are its own; their threads are not here, and no connection was left open."""
+    """The parent's hubs are its own: their threads are not here, and no connection was left open."""
     _guard[0] = threading.RLock()
+    _inherited.update(hub.path for hub in _hubs.values() if hub.pool.busy)
     _hubs.clear()
 
 

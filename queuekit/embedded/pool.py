@@ -102,6 +102,11 @@ class Pool:
         with self._gate:
             self._drop()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call has a connection now."""
+        return self._lent > 0
+
     def freeze(self) -> None:
         """Before a fork: from here to `thaw` no call begins, and no connection is left open."""
         deadline = clock.monotonic() + FORK_WAIT

@@ -167,6 +167,36 @@ def test_a_child_keeps_its_hold_of_the_file_when_its_parent_lets_go(tmp_path: Pa
     assert said.strip() == "[True, True, True]"
 
 
+STUCK = """
+from queuekit.embedded import pool
+from queuekit.errors import StoreUnavailable
+pool.FORK_WAIT = 0.05
+store = opened()
+inside, leave = threading.Event(), threading.Event()
+def stay(conn):
+    inside.set()
+    leave.wait(20)
+caller = threading.Thread(target=lambda: direct(store._port.run(stay)))
+caller.start()
+inside.wait(20)
+child = os.fork()
+if child == 0:
+    try:
+        put(store, "child", 1, "lost?")
+    except StoreUnavailable as error:
+        os._exit(7 if error.outcome == "refused" and "forked" in str(error) else 1)
+    os._exit(2)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+leave.set()
+caller.join()
+put(store, "parent", 1, "kept")
+"""
+
+
+def test_a_child_of_a_fork_that_could_not_wait_is_refused(tmp_path: Path) -> None:
+    assert answer(start(STUCK, f"sqlite:///{tmp_path}/q.db")).strip() == "7"
+
+
 PRESS = """
 store, n = opened(), 0
 while True:
