@@ -16,6 +16,7 @@ from queuekit import Cancel, Job, JobHandle, Keep, QueueKit, Rate, State, Unique
 from queuekit import clock as real_clock
 from queuekit.domain.events import JobFact
 from queuekit.domain.limits import QueueConf
+from queuekit.domain.query import Found, Where
 from queuekit.errors import (
     ConfigError,
     Conflict,
@@ -161,6 +162,21 @@ def test_waiting_inside_a_job_is_refused(kit: TestKit) -> None:
     assert issubclass(WouldDeadlock, Exception)
 
 
+def test_a_task_called_directly_may_wait(kit: TestKit) -> None:
+    @kit.task
+    def five() -> int:
+        return 5
+
+    @kit.task
+    def waits() -> int:
+        return five.enqueue().result(timeout=30) + 1
+
+    thread = threading.Timer(0.05, kit.drain)
+    thread.start()
+    assert waits() == 6
+    thread.join()
+
+
 def test_verbs(kit: TestKit, clock: VirtualClock) -> None:
     q = kit.queue("q")
     handle = q.enqueue("t", {"a": 1}, delay="1h")
@@ -288,6 +304,27 @@ def test_find_filters_by_tag_text_and_age(kit: TestKit, clock: VirtualClock) -> 
     assert ids(since="1h") == [new.id, waiting.id]
     assert ids(since=clock.now() - timedelta(hours=3), state="failed") == [new.id, old.id]
     assert kit.find(text="pears").total == 2
+
+
+def test_find_stops_at_ended_jobs_that_are_too_old(kit: TestKit, clock: VirtualClock) -> None:
+    kit.enqueue_many([kit.queue("q").make("t", {"n": n}) for n in range(9)])
+    for job in kit.find(queue="q").jobs:
+        kit.job(job.ref).cancel()
+    clock.travel(hours=2)
+    newest = kit.queue("q").enqueue("t")
+    newest.cancel()
+    store = kit.blocking_store()
+    real, scanned = store.find, []
+
+    async def counted(queue: str, where: Where) -> Found:
+        found = await real(queue, where)
+        scanned.extend(found.records)
+        return found
+
+    store.find = counted  # type: ignore[method-assign]  # watched by this test
+    page = kit.find(queue="q", state="cancelled", since="1h", limit=2)
+    assert [job.id for job in page.jobs] == [newest.id]
+    assert (page.cursor, len(scanned)) == (None, 2)
 
 
 def test_find_goes_on_where_a_bounded_scan_stopped(kit: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:

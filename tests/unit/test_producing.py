@@ -100,7 +100,12 @@ def test_times_are_the_store_s(kit: TestKit, clock: VirtualClock) -> None:
         clock.ms() + 90_000,
         clock.ms() + 3_600_000,
     ]
-    assert later.using(delay=5).using(run_at=clock.now()).enqueue().status() is State.WAITING, "the later word counts"
+    last = [
+        later.using(delay=5).using(run_at=clock.now() + timedelta(hours=2)).enqueue(),
+        later.using(run_at=clock.now() + timedelta(hours=2)).using(delay=5).enqueue(),
+    ]
+    due = [record(kit, "default", handle.id).run_at for handle in last]
+    assert due == [clock.ms() + 7_200_000, clock.ms() + 5000], "the later word counts"
 
 
 def test_the_same_id_is_the_same_job_and_another_payload_is_worth_a_word(
@@ -206,7 +211,7 @@ def test_an_error_of_one_queue_says_what_was_written_before(kit: TestKit) -> Non
 
 def test_too_large_is_refused_before_the_store_is_asked() -> None:
     kit = TestKit(settings=Settings(url="model://", chosen_by="test", payload_limit=100))
-    with pytest.raises(PayloadTooLarge, match="over the limit of 100"):
+    with pytest.raises(PayloadTooLarge, match="QUEUEKIT_PAYLOAD_LIMIT"):
         kit.queue("q").enqueue("x", {"data": "x" * 100})
     assert kit.queue("q").enqueue("x", {"data": "x" * 80}).created
 
