@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import threading
 import warnings
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import pymongo
 import pytest
@@ -27,7 +27,10 @@ from queuekit.domain.state import State
 from queuekit.errors import ConfigError, Moved, QueueFull, SchemaMismatch, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
+from queuekit.store.retry import repeat
 from queuekit.testing.servers import MongoServer
+
+T = TypeVar("T")
 
 
 class Standalone(MongoServer):
@@ -98,6 +101,11 @@ def jobs_of(store: MongoStore) -> Any:
 
 def queues_of(store: MongoStore) -> Any:
     return database(store)[store.room.names.collection("queues")]
+
+
+async def again(store: MongoStore, call: Callable[[], Awaitable[T]]) -> T:
+    """The one retry there is, around a store as the kit puts it."""
+    return await repeat(store.room.port, call, within=30)
 
 
 def send(store: MongoStore, home: str) -> None:
@@ -303,6 +311,31 @@ def test_totals_that_cannot_be_written_fail_no_call(faulty: Faulty) -> None:
     fail(faulty, "update", **REFUSED)
     assert direct(store.count("q")).totals.enqueued == 1  # lost rather than counted twice
     direct(store.close())
+
+
+async def test_a_store_comes_back_with_its_server(mongo_server: MongoServer) -> None:
+    """Killed while one consumer waits, and asked while it is away: every call says so, and then all is there."""
+    with MongoServer(binary=mongo_server.binary) as server:
+        store = backend.asynchronous(server.url, options(timeout=1500))
+        await store.open()
+        await store.enqueue("q", [spec("a")], Op(ids.nonce(), 1))
+        actor = ids.nonce()
+        (job,) = (await store.exchange("q", Op(actor, 1), (), Ask(want=1))).claims
+        waiting = asyncio.create_task(store.wait(["q"], 60_000))
+        await store.wait(["other"], 50)
+        server.kill9()
+        with pytest.raises(StoreUnavailable):
+            await waiting
+        ended = [Outcome("a", job.token or "", Kind.COMPLETED, b"j1")]
+        with pytest.raises(StoreUnavailable):
+            await store.exchange("q", Op(actor, 2), ended, Ask(want=1))
+        server.restart()
+        answer = await again(store, lambda: store.exchange("q", Op(actor, 2), ended, Ask(want=1)))
+        assert (answer.refused, answer.claims) == ([], [])
+        (after,) = await store.get("q", ["a"])
+        assert after is not None
+        assert (after.state, after.result) == (State.COMPLETED, b"j1")
+        await store.close()
 
 
 # ------------------------------------------------------------------ authority

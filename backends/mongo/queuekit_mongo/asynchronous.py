@@ -20,7 +20,6 @@ from queuekit_mongo.port import (
     LIGHT,
     OPTIONS,
     SAFE,
-    SLACK,
     SLICE,
     Document,
     Done,
@@ -123,7 +122,7 @@ class AsyncPort:
     async def watch_once(self, stream: Stream) -> Document | None:
         """Open the stream where it is not, and answer at once; else the next change, or None after SLICE seconds."""
         try:
-            with pymongo.timeout(SLICE + SLACK):
+            with pymongo.timeout(SLICE + self.timeout):
                 if stream.cursor is None:
                     stream.cursor = await self._watched.watch(list(stream.stages), max_await_time_ms=int(SLICE * 1000))
                     return None
@@ -137,7 +136,7 @@ class AsyncPort:
         cursor, stream.cursor = stream.cursor, None
         if cursor is not None:
             try:
-                with pymongo.timeout(SLACK):
+                with pymongo.timeout(self.timeout):
                     await cursor.close()
             except PyMongoError:
                 return  # the server forgets the cursor by itself

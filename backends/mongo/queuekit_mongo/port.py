@@ -33,7 +33,6 @@ OPTIONS: Final[dict[str, Any]] = {
     "codec_options": _CODEC, "read_preference": ReadPreference.PRIMARY, "write_concern": SAFE,
     "read_concern": ReadConcern("local"),
 }  # fmt: skip
-SLACK: Final = 5.0  # seconds over the time a change stream may wait at the server
 
 
 @dataclass(slots=True)

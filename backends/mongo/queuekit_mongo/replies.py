@@ -23,7 +23,6 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
     WaitQueueTimeoutError,
-    WriteConcernError,
 )
 
 from queuekit.domain.redact import redact
@@ -46,8 +45,8 @@ NOT_PRIMARY: Final = frozenset({10107, 13435, 11602, 189, 91, 11600, 13436, 1005
 TIMED_OUT: Final = frozenset({50, 262, 89, 202})
 UNCONFIRMED: Final = frozenset({64})  # wtimeout
 UNSATISFIABLE: Final = frozenset({100, 79})
+NO_COLLECTION: Final = 26
 CHANGE_STREAM_GONE: Final = frozenset({286, 280, 43, 136, 234, 222, 217, 237})
-NO_CHANGE_STREAMS: Final = frozenset({40573, 40324, 59, 303, 115})
 _LONGEST = 300  # characters of a driver's message; a topology description runs to thousands
 
 
@@ -57,6 +56,10 @@ class Duplicate(QueueKitError):
 
 class Contended(QueueKitError):
     """A transaction was aborted by another one; nothing was written. Never leaves this package."""
+
+
+class Absent(QueueKitError):
+    """There is no such collection. Never leaves this package."""
 
 
 class StreamLost(QueueKitError):
@@ -94,11 +97,6 @@ def write_errors(error: BulkWriteError) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def confirmed(error: BulkWriteError) -> bool:
-    """Whether what was applied reached the majority."""
-    return not (error.details or {}).get("writeConcernErrors")
-
-
 def _bulk(error: BulkWriteError, where: str) -> QueueKitError:
     details: Mapping[str, Any] = error.details or {}
     for concern in details.get("writeConcernErrors", ()):
@@ -114,8 +112,6 @@ def _bulk(error: BulkWriteError, where: str) -> QueueKitError:
 def _failure(error: OperationFailure, code: int, text: str, where: str) -> QueueKitError:
     if error.has_error_label("TransientTransactionError"):
         return Contended(text)
-    if isinstance(error, WriteConcernError):
-        return _by_code(code, text, where)
     return _by_code(code, text, where)
 
 
@@ -134,6 +130,8 @@ def _by_code(code: int, text: str, where: str) -> QueueKitError:
         return NotReplicated(f"MongoDB at {where}: written on the primary, not confirmed by the majority: {text}")
     if code in UNSATISFIABLE:
         return ConfigError(f"MongoDB at {where} has not the members its write concern asks for: {text}")
+    if code == NO_COLLECTION:
+        return Absent(text)
     if code in CHANGE_STREAM_GONE:
         return StreamLost(text)
     if code in NOT_PRIMARY or code in TIMED_OUT:

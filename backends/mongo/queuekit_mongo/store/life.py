@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from queuekit import ids
@@ -9,8 +10,8 @@ from queuekit.domain.query import Pong
 from queuekit.errors import ConfigError, SchemaMismatch
 from queuekit.store.parts import Used
 from queuekit_mongo import queries, ranks
-from queuekit_mongo.collections import INDEXES, QUEUES, SCHEMA, STORE
-from queuekit_mongo.replies import Duplicate
+from queuekit_mongo.collections import INDEXES, QUEUES, SCHEMA, STORE, Index
+from queuekit_mongo.replies import Absent, Duplicate
 from queuekit_mongo.store.room import Room
 
 OPERATIONS = ("insert", "query", "update", "delete", "getmore", "command")
@@ -23,13 +24,24 @@ async def open(room: Room) -> None:  # noqa: A001  the word of the contract
     room.version = str((await room.port.command({"buildInfo": 1}))["version"])
     await _refuse_foreign(room)
     for name, indexes in INDEXES.items():
-        collection = room.names.collection(name)
-        if indexes:
-            definitions = [index.definition() for index in indexes]
-            await room.port.command({"createIndexes": collection, "indexes": definitions})
+        await _make_missing(room, room.names.collection(name), indexes)
     stored = await _store(room)
     room.store_id, room.ranks = stored["store_id"], ranks.shared(stored["store_id"])
     await clock(room)
+
+
+async def _make_missing(room: Room, collection: str, indexes: Sequence[Index]) -> None:
+    """Only what is missing: a worker's user need not be allowed to make indexes that a deploy made."""
+    if not indexes:
+        return
+    try:
+        listed = await room.port.command({"listIndexes": collection})
+        there = {index["name"] for index in listed["cursor"]["firstBatch"]}
+    except Absent:
+        there = set()
+    missing = [index.definition() for index in indexes if index.name not in there]
+    if missing:
+        await room.port.command({"createIndexes": collection, "indexes": missing})
 
 
 async def _refuse_foreign(room: Room) -> None:
