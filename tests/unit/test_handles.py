@@ -171,9 +171,16 @@ def test_a_task_called_directly_may_wait(kit: TestKit) -> None:
     def waits() -> int:
         return five.enqueue().result(timeout=30) + 1
 
-    thread = threading.Timer(0.05, kit.drain)
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(0.01):
+            kit.drain()
+
+    thread = threading.Thread(target=work)
     thread.start()
     assert waits() == 6
+    done.set()
     thread.join()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuekit import Job, JobNotFound, QueueKit, ResultTimeout, State, ids
-from queuekit.errors import Conflict, QueueFull
+from queuekit.errors import Conflict, QueueFull, Unsupported
 
 
 @pytest.fixture(params=["sqlite", "memory", "redis", "mongo"])
@@ -125,3 +125,46 @@ def test_a_forked_child_works_beside_its_parent(kit: QueueKit, request: pytest.F
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     assert kit.health("q")["q"].waiting == 11
+
+
+def test_an_application_s_redis_client_serves_plain_calls(redis_url: str) -> None:
+    import redis
+
+    with redis.Redis.from_url(redis_url) as client:
+        kit = QueueKit(client=client, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:8]}")
+        assert kit.queue("q").enqueue("t", {"a": 1}).status() is State.WAITING
+        kit.close()
+        assert client.ping(), "the application's client stays open"
+        with pytest.raises(Unsupported, match="cannot serve async calls"):
+            asyncio.run(kit.async_store())
+        kit.queue("q").obliterate(confirm="q")
+        kit.close()
+
+
+def test_an_application_s_mongo_client_serves_plain_calls(mongo_url: str) -> None:
+    from pymongo import MongoClient
+
+    with MongoClient[dict[str, object]](mongo_url) as client:
+        kit = QueueKit(client=client, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:8]}")
+        assert kit.queue("q").enqueue("t", {"a": 1}).status() is State.WAITING
+        kit.queue("q").obliterate(confirm="q")
+        kit.close()
+        assert client.admin.command("ping")["ok"] == 1.0, "the application's client stays open"
+
+
+async def test_an_application_s_async_clients_serve_a_loop(redis_url: str, mongo_url: str) -> None:
+    import redis.asyncio
+    from pymongo import AsyncMongoClient
+
+    mongo: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(mongo_url)
+    cache = redis.asyncio.Redis.from_url(redis_url)
+    for client in (mongo, cache):
+        kit = QueueKit(client=client, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:8]}")
+        handle = await kit.queue("q").aenqueue("t", {"a": 1})
+        assert await handle.astatus() is State.WAITING
+        await kit.queue("q").aobliterate(confirm="q")
+        await kit.aclose()
+    assert await cache.ping()
+    assert (await mongo.admin.command("ping"))["ok"] == 1.0
+    await cache.aclose()
+    await mongo.close()
