@@ -14,14 +14,20 @@ from queuekit.errors import Conflict, QueueFull, Unsupported
 
 
 @pytest.fixture(params=["sqlite", "memory", "redis", "mongo"])
-def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueKit]:
+def store(request: pytest.FixtureRequest) -> str:
+    """Which store a test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def kit(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueKit]:
     """A kit on a fresh namespace."""
-    if request.param == "sqlite":
+    if store == "sqlite":
         url = f"sqlite:///{tmp_path}/jobs.db"
-    elif request.param == "memory":
+    elif store == "memory":
         url = "memory://"
     else:
-        url = request.getfixturevalue(f"{request.param}_url")
+        url = request.getfixturevalue(f"{store}_url")
     kit = QueueKit(url, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:8]}")
     kit.blocking_store()  # memory lives as long as a store of it is open
     yield kit
@@ -108,9 +114,8 @@ def test_a_job_ends_and_its_result_is_read(kit: QueueKit) -> None:
     assert handle.result(timeout=1) == 5
 
 
-def test_a_forked_child_works_beside_its_parent(kit: QueueKit, request: pytest.FixtureRequest) -> None:
-    if "memory" in request.node.name:
-        pytest.skip("memory lives in one process")
+@pytest.mark.parametrize("store", ["sqlite", "redis", "mongo"], indirect=True)
+def test_a_forked_child_works_beside_its_parent(kit: QueueKit) -> None:
     kit.queue("q").enqueue("t", {"by": "parent"})
     child = os.fork()
     if child == 0:
