@@ -58,7 +58,7 @@ def enqueue(
 
 def _enqueue_lines(kit: QueueKit, queue: str, task: str, options: dict[str, Any], *, as_json: bool) -> None:
     made = existing = 0
-    lines = ((n, line) for n, line in enumerate(sys.stdin, 1) if line.strip())
+    lines = _lines()
     while chunk := list(islice(lines, CHUNK)):
         one = kit.queue(queue)
         jobs = [one.make(task, _value(line, f"line {n}"), **options) for n, line in chunk]
@@ -69,6 +69,17 @@ def _enqueue_lines(kit: QueueKit, queue: str, task: str, options: dict[str, Any]
         screen.show_json({"created": made, "existing": existing})
     else:
         screen.say(f"{made} jobs" + (f", {existing} were there before" if existing else ""))
+
+
+def _lines() -> Iterator[tuple[int, str]]:
+    """Lines of standard input that hold something, with their numbers."""
+    n = 0
+    try:
+        for n, line in enumerate(sys.stdin, 1):
+            if line.strip():
+                yield n, line
+    except UnicodeDecodeError as error:
+        raise PayloadError(f"line {n + 1} or one soon after it is not {error.encoding}: {error.reason}") from error
 
 
 def _wait(handle: JobHandle[Any], wait: str, *, as_json: bool) -> int:
@@ -89,10 +100,11 @@ def _wait(handle: JobHandle[Any], wait: str, *, as_json: bool) -> int:
 
 def _known(kit: QueueKit, queue: str, task: str) -> None:
     """With an app, a task it does not know is a slip of the pen. Raises InvalidOption with the nearest."""
-    if task in kit.definitions or queue in kit.catch_all:
+    known = sorted({*kit.tasks(), *kit.definitions})
+    if task in known or queue in kit.catch_all:
         return
-    near = difflib.get_close_matches(task, kit.definitions, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(kit.definitions)) or 'none'}"
+    near = difflib.get_close_matches(task, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
     raise InvalidOption(f"the app has no task {task!r}: {hint}")
 
 

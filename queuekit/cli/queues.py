@@ -102,7 +102,7 @@ def configure(context: typer.Context, queue: Name, option: OptionList = None) ->
 
 @app.command()
 def reset(context: typer.Context, queue: Name) -> None:
-    """Drop what people set; what code declares is in force again."""
+    """Drop what people set; what code declares is in force again. A pause stays until `resume`."""
     of(context).kit.queue(queue).reset()
     screen.say(f"reset {queue}")
 

@@ -9,6 +9,24 @@ import pytest
 
 from tests.cli.conftest import Ran, Shell
 
+SHOP = """
+from typing import Any
+from queuekit import Backoff, JobContext, Processor, QueueKit
+
+kit = QueueKit()
+charge = kit.declare("charge", dict, str, queue="money")
+
+@kit.processor("mail", concurrency=4)
+class Rest(Processor[dict[str, Any], None]):
+    task = None
+
+    def process(self, ctx: JobContext, payload: dict[str, Any], /) -> None:
+        return None
+
+@kit.task(backoff=Backoff.custom(lambda attempt, error: attempt))
+def odd() -> None:
+    return None
+"""
 READS = [
     ("ping",), ("queues", "list"), ("queues", "show", "mail"), ("jobs", "list"), ("jobs", "show", "mail/one"),
     ("jobs", "why", "mail/one"), ("workers", "list"), ("health",), ("tasks", "app:kit"), ("setup",),
@@ -117,6 +135,17 @@ def test_tasks_lists_what_the_app_registers(shell: Shell) -> None:
     rows = {row["task"]: row for row in shell("-A", "app:kit", "tasks", "--json").json}
     assert set(rows) == {"send", "breaks", "divide"}
     assert rows["divide"]["queue"] == "maths"
+    assert rows["divide"]["options"] == {"attempts": 2, "backoff": {"type": "fixed", "delay": "10ms"}}
+    assert shell("-A", "app:kit", "tasks").out.splitlines()[0].split()[:2] == ["TASK", "QUEUE"]
+
+
+def test_tasks_shows_catch_alls_contracts_and_functions(shell: Shell) -> None:
+    (shell.folder / "shop.py").write_text(SHOP)
+    rows = {row["task"]: row for row in shell("tasks", "shop:kit", "--json").json}
+    assert rows["*"]["queue"] == "mail"
+    assert rows["*"]["queue_options"]["concurrency"] == 4
+    assert rows["charge"]["handler"] is False
+    assert rows["odd"]["options"]["backoff"] == "a function"
 
 
 def test_help_shows_what_exists_and_nothing_else(shell: Shell) -> None:
