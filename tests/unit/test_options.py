@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -205,3 +206,10 @@ def test_an_option_put_into_the_list_is_everywhere(dummy: options.Option) -> Non
 @given(st.sampled_from([Priority.LOW, "low", "LOW", 15, "15"]))
 def test_priorities_by_any_name(said: object) -> None:
     assert options.parse("job", {"priority": said}) == {"priority": 15}
+
+
+@pytest.mark.parametrize("scope", options.SCOPES)
+def test_the_page_of_the_docs_is_made_from_the_list(scope: Scope) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
+    table = options.docs_table(scope)
+    assert f"\n\n{table}\n" in page, f"put this into docs/options.md:\n{table}"
