@@ -294,6 +294,7 @@ def test_a_full_server_refuses_new_jobs_and_still_drains(options: StoreOptions) 
         left = n - 1
         assert direct(full.count("q")).totals.enqueued == left
         client.config_set("maxmemory", client.info("memory")["used_memory"] - 100_000)  # far over the limit
+        assert not direct(full.exchange("idle", Op("i", 1), [], Ask(want=0))).more  # it writes its record only
         outcomes: list[Outcome] = []
         for k in range(1, n + 5):
             reply = direct(full.exchange("q", Op("w", k), outcomes, Ask(want=10, worker="w")))
