@@ -75,7 +75,7 @@ def message(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:  # noqa: BLE001  user code: str() of their exception
         text = f"(its message raised {type(broken).__name__})"
-    return redact(text[: _MESSAGE_MAX * 2])[:_MESSAGE_MAX]
+    return redact(_whole(text[: _MESSAGE_MAX * 2]))[:_MESSAGE_MAX]
 
 
 def _trace(error: BaseException) -> str:
@@ -85,7 +85,7 @@ def _trace(error: BaseException) -> str:
         return f"(formatting the traceback raised {type(broken).__name__})"
     # A message of megabytes must not push the frames out. Redacted before the last cut: half a secret is one.
     shown = [line if len(line) <= _LINE_MAX else redact(line[: 4 * _LINE_MAX])[:_LINE_MAX] + "…\n" for line in lines]
-    return _middle_cut(redact("".join(shown)), _TRACE_MAX)
+    return _middle_cut(redact(_whole("".join(shown))), _TRACE_MAX)
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
@@ -94,6 +94,11 @@ def _theirs(trace: TracebackType | None) -> TracebackType | None:
     while start is not None and start.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
         start = start.tb_next
     return start or trace
+
+
+def _whole(text: str) -> str:
+    """Half surrogate pairs as question marks: with them every other character would cost up to 12 bytes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _middle_cut(text: str, limit: int) -> str:

@@ -1,0 +1,94 @@
+"""What a consumer does with ends of runs, step by step and without a store."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from queuekit.domain.job import JobRecord
+from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.domain.state import Line
+from queuekit.runtime.allowance import Allowance
+from queuekit.runtime.claim import Claim, Stop
+from queuekit.runtime.consumer import Consumer
+from queuekit.runtime.ending import Endings
+from queuekit.runtime.source import Source
+
+
+class Quiet:
+    """Stands for everybody the consumer talks to."""
+
+    worker = "w"
+    endings = Endings("w")
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+def consumer(*sources: Source) -> Consumer:
+    quiet: Any = Quiet()
+    return Consumer(
+        list(sources), size=4, strict=True, store=quiet, runner=quiet, keeper=quiet, announcer=quiet,
+        allowance=Allowance(),
+    )  # fmt: skip
+
+
+def a_claim(source: Source, name: str = "a", *, line: Line = Line.READY) -> Claim:
+    record = JobRecord(queue=source.queue, id=name, task="t", body=b"", token="x:1", line=line)
+    return Claim(record, source, float("inf"))
+
+
+def test_the_second_end_of_a_run_is_dropped() -> None:
+    source = Source("q", cap=4, lease=1000)
+    one = consumer(source)
+    claim = a_claim(source, line=Line.SUSPECT)
+    one.allowance.suspects = 1
+    one._ended(claim, Outcome("a", "x:1", Kind.RELEASED))
+    one._ended(claim, Outcome("a", "x:1", Kind.COMPLETED))
+    assert [outcome.kind for _, outcome in source.outbox] == [Kind.RELEASED]
+    assert one.allowance.suspects == 0
+
+
+def test_what_a_stopped_run_says_after_its_job_was_given_back_is_dropped() -> None:
+    source = Source("q", cap=4, lease=1000)
+    one = consumer(source)
+    claim = a_claim(source)
+    one.slots.running[claim] = None
+    one.abandon()
+    one._ended(claim, Outcome("a", "x:1", Kind.COMPLETED))
+    assert [outcome.kind for _, outcome in source.outbox] == [Kind.RELEASED]
+    assert (claim.stop, one.given_back) == (Stop.SHUTDOWN, 1)
+
+
+def test_an_outcome_the_store_will_not_take_becomes_a_failure_that_says_so() -> None:
+    source = Source("q", cap=4, lease=1000)
+    one = consumer(source)
+    pairs = [(a_claim(source, name), Outcome(name, "x:1", Kind.COMPLETED, b"much")) for name in "abc"]
+    accepted = one._refused(source, pairs, [("a", Refusal.TOO_LARGE), ("b", Refusal.LOST)])
+    assert [claim.id for claim, _ in accepted] == ["c"]
+    ((claim, outcome),) = source.outbox
+    assert (claim.id, outcome.kind, outcome.result) == ("a", Kind.FAILED, None)
+    assert b"too_large" in (outcome.error or b"")
+    assert one._refused(source, [(claim, outcome)], [("a", Refusal.ILLEGAL)]) == []
+    assert len(source.outbox) == 1, "a failure that is refused as well is given up"
+
+
+def test_work_that_is_not_for_us_is_asked_for_less_and_less() -> None:
+    source = Source("q", cap=4, lease=1000)
+    waits = []
+    for _ in range(8):
+        source.answered(want=4, claims=0, more=True, due_in=None)
+        waits.append(source.next_look() - source.asked)
+    assert all(later >= sooner for sooner, later in itertools.pairwise(waits))
+    assert waits[0] < 0.05
+    assert 0.9 < waits[-1] < 1.1
+    source.answered(want=4, claims=1, more=True, due_in=None)
+    assert source.wants(source.asked), "at once again as soon as something came"
+
+
+def test_a_paused_queue_is_polled_and_not_hurried_by_what_is_due() -> None:
+    source = Source("q", cap=4, lease=1000)
+    source.paused = "by a person"
+    source.answered(want=4, claims=0, more=True, due_in=5)
+    assert not source.wants(source.asked + 1)
+    assert source.wants(source.asked + 5.1)
