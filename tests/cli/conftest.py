@@ -85,14 +85,10 @@ class Shell:
             patch.setattr(sys, "argv", ["queuekit", *args])
             patch.setattr(sys, "stdin", io.StringIO(stdin))
             patch.setattr(sys, "path", [*sys.path])
-            for name in VARIABLES:
-                patch.delenv(name, raising=False)
-            for name, value in {**self.env, **(env or {})}.items():
-                patch.setenv(name, value)
+            os.environ.clear()
+            os.environ.update(self.env | dict(env or {}))
             with pytest.raises(SystemExit) as end:
                 main()
-            for name in VARIABLES:  # what options set there
-                patch.delenv(name, raising=False)
         code = end.value.code
         return Ran(code if isinstance(code, int) else 0 if code is None else 1, out.getvalue(), err.getvalue())
 
@@ -125,12 +121,15 @@ class Shell:
 
 @contextmanager
 def _as_found() -> Iterator[None]:
-    """Logging and imported modules afterwards as before: a command changes both for its process."""
+    """Environment, logging and modules afterwards as before: a command changes all three for its process."""
+    environ = dict(os.environ)
     root, modules, term = logging.getLogger(), set(sys.modules), signal.getsignal(signal.SIGTERM)
     handlers, level = list(root.handlers), logging.getLogger("queuekit").level
     try:
         yield
     finally:
+        os.environ.clear()
+        os.environ.update(environ)
         root.handlers[:] = handlers
         logging.getLogger("queuekit").setLevel(level)
         signal.signal(signal.SIGTERM, term)
