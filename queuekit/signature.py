@@ -132,7 +132,8 @@ def _plain(fn: Callable[..., object]) -> Callable[..., object]:
         fn = fn.func
     if not inspect.isroutine(fn):
         fn = type(fn).__call__
-    return inspect.unwrap(fn)
+    plain: Callable[..., object] = inspect.unwrap(fn)
+    return plain
 
 
 def _names(fn: Callable[..., object]) -> Mapping[str, Any]:
