@@ -193,7 +193,8 @@ class Consumer:
         if self._rung:
             return
         loop = asyncio.get_running_loop()
-        self._rested()
+        if not all(source.hungry for source in self.sources):
+            self._rested()
         self._waiter = loop.create_future()
         at = None if self.closing else self.order.next_look(self.allowance.bound(self.slots.free))
         timer = None if at is None or self.slots.ready else loop.call_later(max(0.0, at - clock.monotonic()), self.wake)

@@ -122,6 +122,6 @@ class Slots:
             now = clock.monotonic()
             if claim.suspended:
                 since = now
-            elif breathe or now - since > BREATH:
+            elif ready and (breathe or now - since > BREATH):  # without work it waits anyway
                 await asyncio.sleep(0)
                 since = now
