@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib.resources import files
+from typing import Any
 
+import hiredis
 import pytest
 from queuekit_redis.keys import QUEUE_KEYS, STORE_KEYS, queue_keys, store_keys
 from queuekit_redis.scripts import NAMES, SCRIPTS, assemble
+from queuekit_redis.wire import Wire, pack, plainly
 from redis.crc import key_slot
 
 LUA = files("queuekit_redis") / "lua"
@@ -115,3 +118,17 @@ def test_queues_and_namespaces_share_no_key() -> None:
     sets = [set(queue_keys(n, q).values()) for n in ("a", "a.b") for q in ("b", "b:jobs", "jobs")]
     sets += [set(store_keys(n).values()) for n in ("a", "a.b")]
     assert len(set().union(*sets)) == sum(map(len, sets))
+
+
+@pytest.mark.parametrize("packer", [pack, plainly])
+def test_a_packed_call_is_what_the_protocol_says(packer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("queuekit_redis.wire.pack", packer)
+    script, wire = SCRIPTS["get"], Wire()
+    calls: list[list[bytes | int]] = [[b"a\r\n\0", 12, b""], [], [b"x" * 70_000]]
+    for args in calls:
+        (sent,) = wire.evalsha(script, [b"k1", b"k2"], args)
+        reader = hiredis.Reader()
+        reader.feed(sent)
+        words = [str(word).encode() if isinstance(word, int) else word for word in args]
+        assert reader.gets() == [b"EVALSHA", script.sha, b"2", b"k1", b"k2", *words]
+        assert reader.gets() is False

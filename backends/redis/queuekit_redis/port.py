@@ -19,6 +19,7 @@ from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
 from queuekit_redis.replies import translate
 from queuekit_redis.scripts import READ_ONLY, Script
+from queuekit_redis.wire import Wire
 
 BLOCK_MAX: Final = 10.0  # seconds a blocking pop lasts; a wait may return early
 BLOCK_MORE: Final = 5.0  # a connection that blocks may be silent this much longer
@@ -63,6 +64,7 @@ class Pooled:
         self._pid = os.getpid()
         self._free: list[tuple[Any, float]] = []
         self._blocking: list[Any] = []
+        self._wire = Wire()
 
     def _spare(self) -> tuple[Any, float] | None:
         if self._pid != os.getpid():  # the parent still uses these connections: forget them without closing
@@ -150,8 +152,11 @@ class BlockingPort(Pooled):
 
     def _ask(self, connection: Any, *command: Any) -> Any:
         """One command. A refusal (ResponseError) leaves the connection usable, anything else closes it."""
+        return self._tell(connection, connection.pack_command(*command))
+
+    def _tell(self, connection: Any, packed: Any) -> Any:
         try:
-            connection.send_command(*command)
+            connection.send_packed_command(packed)
             return connection.read_response(disable_decoding=True)
         except ResponseError:
             raise
@@ -166,7 +171,7 @@ class BlockingPort(Pooled):
         connection = self._take()
         try:
             try:
-                reply = self._ask(connection, b"EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = self._tell(connection, self._wire.evalsha(script, keys, args))
             except NoScriptError:
                 reply = self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
             replicas = self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
@@ -275,8 +280,11 @@ class AsyncPort(Pooled):
 
     async def _ask(self, connection: Any, *command: Any) -> Any:
         """One command. A refusal (ResponseError) leaves the connection usable, anything else closes it."""
+        return await self._tell(connection, connection.pack_command(*command))
+
+    async def _tell(self, connection: Any, packed: Any) -> Any:
         try:
-            await connection.send_command(*command)
+            await connection.send_packed_command(packed)
             return await connection.read_response(disable_decoding=True)
         except ResponseError:
             raise
@@ -291,7 +299,7 @@ class AsyncPort(Pooled):
         connection = await self._take()
         try:
             try:
-                reply = await self._ask(connection, b"EVALSHA", script.sha, len(keys), *keys, *args)
+                reply = await self._tell(connection, self._wire.evalsha(script, keys, args))
             except NoScriptError:
                 reply = await self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
             replicas = await self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
