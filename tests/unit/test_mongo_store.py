@@ -304,6 +304,26 @@ def test_a_change_whose_reply_was_lost_is_answered_as_done(faulty: Faulty) -> No
     direct(store.close())
 
 
+def test_calls_that_another_process_repeats_are_counted_once(mongo_url: str) -> None:
+    store, actor, producer = opened(mongo_url), ids.nonce(), ids.nonce()
+    put(store, "a", "b", actor=producer)
+    (job,) = claim(store, 1, Op(actor, 1)).claims
+    done = (Outcome("a", job.token or "", Kind.COMPLETED),)
+    claim(store, 1, Op(actor, 2), done)
+
+    other = backend.blocking(mongo_url, store.room.options)
+    direct(other.open())
+    assert put(other, "a", "b", actor=producer) == [True, True]
+    again = claim(other, 1, Op(actor, 2), done)
+
+    assert ([job.id for job in again.claims], again.refused) == (["b"], [])
+    direct(store.count("q"))
+    totals = direct(other.count("q")).totals
+    assert (totals.enqueued, totals.completed) == (2, 1)
+    for one in (store, other):
+        direct(one.close())
+
+
 def test_totals_that_cannot_be_written_fail_no_call(faulty: Faulty) -> None:
     store = lossy(faulty)
     put(store, "a")

@@ -23,9 +23,9 @@ ROUNDS: Final = 20  # times a change is tried anew when its document changed mea
 
 
 async def change(room: Room, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
-    _, answer = room.calls.begin(op)
-    if answer is not None:
-        return list(answer)
+    begun = room.calls.begin(op)
+    if begun.answer is not None:
+        return list(begun.answer)
     for one in changes:
         wrong = None if one.body is None else limits_error(one.body, room.limit)
         if wrong is not None:

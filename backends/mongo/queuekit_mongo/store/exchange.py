@@ -27,18 +27,18 @@ ROUNDS: Final = 8  # times a claim is tried anew when others were faster
 async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
     if len(outcomes) > BATCH_MAX or ask.want > BATCH_MAX:
         raise InvalidOption(f"an exchange takes at most {BATCH_MAX} outcomes and claims")
-    repeated, answer = room.calls.begin(op)
+    begun = room.calls.begin(op)
     view = await room.view(queue)
     reply = Exchange(now=view.now, paused=view.paused, home=view.conf.home, to=view.conf.to, next_at=view.due)
-    settling = Settling(room, queue, view, op, reply)
+    settling = Settling(room, queue, view, op, reply, again=begun.again)
     want = 0 if view.paused is not None or view.conf.home is not Home.HERE else ask.want
-    if repeated:
+    if begun.maybe:
         claims = await room.port.find(queries.held(room.names.queue(queue), op.token))
-        if answer is not None or claims:
+        if begun.answer is not None or claims:
             reply.replayed, want = True, 0
             reply.claims = sorted(map(documents.record, claims), key=_order)
-        if answer is not None:
-            reply.refused, outcomes = list(answer), ()
+        if begun.answer is not None:
+            reply.refused, outcomes = list(begun.answer), ()
     if view.conf.home is Home.GONE:
         reply.refused, outcomes = [(outcome.id, Refusal.GONE) for outcome in outcomes], ()
     plain, others = settling.sort(outcomes)
@@ -72,11 +72,11 @@ class _Claiming:
                 return
             met = await self._write(writes)
             if met == sum(write.expects for write in writes):
-                settling.settled(pending)
+                settling.settled(len(pending))
                 won = docs
             else:
                 won = await self._won(docs)
-                await settling.confirm(pending)
+                await settling.confirm(pending, met - len(won))
             pending = ()
             if won:
                 self._answer(won)

@@ -29,9 +29,9 @@ FILLING: Final = frozenset({State.WAITING, State.DELAYED})
 
 
 async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None) -> Enqueued:
-    repeated, answer = room.calls.begin(op)
-    if answer is not None:
-        return Enqueued(now=room.now(), receipts=list(answer), replayed=True)
+    begun = room.calls.begin(op)
+    if begun.answer is not None:
+        return Enqueued(now=room.now(), receipts=list(begun.answer), replayed=True)
     _check(jobs, room.limit, within)
     view = await room.recent(queue)
     here(view, queue)
@@ -40,14 +40,14 @@ async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, withi
         await room.ensure(queue)
         view = await room.view(queue)
         size = view.limits.max_size
-    call = _Call(room, queue, view, op, jobs)
+    call = _Call(room, queue, view, op, jobs, again=begun.again)
     if jobs:
         await call.run(look_first=size is not None or any(spec.unique is not None for spec in jobs), size=size)
         await call.confirm_home()
         await room.flush(queue, age=TALLY_AGE)
     receipts = [call.receipts[index] for index in range(len(jobs))]
     room.calls.end(op, tuple(receipts))
-    return Enqueued(now=call.now, receipts=receipts, replayed=repeated and call.replayed)
+    return Enqueued(now=call.now, receipts=receipts, replayed=begun.maybe and call.replayed)
 
 
 def _check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
@@ -67,7 +67,8 @@ def _check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
 class _Call:
     """One call on its way: which specs have their receipt, and what is still to write."""
 
-    def __init__(self, room: Room, queue: str, view: View, op: Op, jobs: Sequence[JobSpec]) -> None:
+    def __init__(self, room: Room, queue: str, view: View, op: Op, jobs: Sequence[JobSpec], *, again: bool) -> None:
+        self.again = again  # what an earlier try of this call made is in no total yet
         self.room, self.queue, self.view, self.op, self.jobs = room, queue, view, op, jobs
         self.key = room.names.queue(queue)
         self.now = room.now()
@@ -211,7 +212,8 @@ class _Call:
                 ) from full
         for index in todo:
             self.receipts[index] = Receipt(self.jobs[index].id, True)
-        created = sum(receipt.created for receipt in self.receipts.values())
+            self.made.add(self.docs[index]["_id"])
+        created = sum(receipt.created for receipt in self.receipts.values()) if self.again else len(self.made)
         room.tally(self.queue, {"enqueued": created} if created else {})
         room.marks.pop(self.queue, None)
         return True

@@ -55,6 +55,15 @@ class Call:
     answer: Any = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What a process knows of a call that begins."""
+
+    maybe: bool  # it may have been made before, here or in another process
+    again: bool  # it was made here and its answer never came: what it did is in no total yet
+    answer: Any  # what was answered, None where nothing is recorded
+
+
 class Calls:
     """The last call of each actor that this process served: refuses older ones, answers repeats at once."""
 
@@ -62,19 +71,19 @@ class Calls:
         self._last: OrderedDict[str, Call] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, op: Op) -> tuple[bool, Any]:
-        """(whether this call may have been made before, the recorded answer or None). Raises Stale."""
+    def begin(self, op: Op) -> Begun:
+        """What is known of this call. Raises Stale."""
         with self._lock:
             last = self._last.get(op.actor)
             if last is not None and op.n < last.n:
                 raise Stale(f"call {op.n} of {op.actor} comes after its call {last.n}: it had no effect")
             if last is not None and op.n == last.n:
-                return True, last.answer
+                return Begun(maybe=True, again=last.answer is None, answer=last.answer)
             self._last[op.actor] = Call(op.n)
             self._last.move_to_end(op.actor)
             if len(self._last) > CALLS_KEPT:
                 self._last.popitem(last=False)
-            return last is None, None
+            return Begun(maybe=last is None, again=False, answer=None)
 
     def end(self, op: Op, answer: Any) -> None:
         """Record what was answered."""

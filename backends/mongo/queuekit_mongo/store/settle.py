@@ -23,8 +23,9 @@ ROUNDS = 20  # times an outcome is tried anew when its document changed meanwhil
 class Settling:
     """The outcomes of one exchange."""
 
-    def __init__(self, room: Room, queue: str, view: View, op: Op, reply: Exchange) -> None:
+    def __init__(self, room: Room, queue: str, view: View, op: Op, reply: Exchange, *, again: bool) -> None:
         self.room, self.queue, self.view, self.op, self.reply = room, queue, view, op, reply
+        self.again = again  # what an earlier try of this call did is in no total yet
 
     def sort(self, outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
         """(plain completions of different jobs, all others)."""
@@ -53,18 +54,18 @@ class Settling:
             for (token, result, keep), ids in groups.items()
         ]
 
-    def settled(self, plain: Sequence[Outcome]) -> None:
-        """Every statement met all its jobs."""
-        if plain:
-            self.room.tally(self.queue, {"completed": len(plain)})
+    def settled(self, count: int) -> None:
+        """So many plain completions were applied just now."""
+        if count:
+            self.room.tally(self.queue, {"completed": count})
 
-    async def confirm(self, plain: Sequence[Outcome]) -> None:
-        """Some statement met fewer jobs than it named: find out which, and settle those carefully."""
+    async def confirm(self, plain: Sequence[Outcome], met: int) -> None:
+        """The statements met only `met` jobs: find out which were completed, and settle the others carefully."""
         if not plain:
             return
         docs = await self._read(plain, ("settled",))
         done = [o for o in plain if docs.get(o.id, {}).get("settled") == self.op.token]
-        self.settled(done)
+        self.settled(len(done) if self.again else min(met, len(done)))
         names = {o.id for o in done}
         await self.careful([o for o in plain if o.id not in names])
 
