@@ -69,7 +69,7 @@ async def test_a_run_whose_job_was_taken_over_is_stopped_and_its_end_dropped(new
         return "never"
 
     handle = await robbed.aenqueue()
-    async with working(kit) as worker:
+    async with working(kit, concurrency=1) as worker:  # no free slot to claim it back
         await asyncio.wait_for(started.wait(), WAIT)
         claim = worker.running()[0]
         store = await thief.async_store()
