@@ -59,22 +59,23 @@ def legal(verb: Verb, from_: State) -> State | None:
     return BECOMES[verb] if BECOMES[verb] in allowed(from_, MOVES[verb]) else None
 
 
-@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.DELETE])
 @pytest.mark.parametrize("from_", STATES)
-async def test_a_verb_does_what_the_table_of_states_says(store: JobStore, from_: State, verb: Verb) -> None:
-    await bring(store, "a", from_)
-    before = await look(store, "a")
+async def test_a_verb_does_what_the_table_of_states_says(store: JobStore, from_: State) -> None:
+    for verb in (verb for verb in Verb if verb is not Verb.DELETE):
+        await bring(store, verb, from_)
+        before = await look(store, verb)
 
-    answer = await change(store, "a", verb, **SAID.get(verb, {}))
+        answer = await change(store, verb, verb, **SAID.get(verb, {}))
 
-    after, expected = await look(store, "a"), legal(verb, from_)
-    if expected is None:
-        assert (answer.ok, answer.no, answer.state) == (False, No.ILLEGAL, from_)
-        assert after == before
-    else:
-        assert (answer.ok, answer.no, answer.state) == (True, None, expected)
-        assert after.state is expected
-        assert after.rev > before.rev
+        after, expected = await look(store, verb), legal(verb, from_)
+        if expected is None:
+            assert (answer.ok, answer.no, answer.state) == (False, No.ILLEGAL, from_), verb
+            assert after == before
+        else:
+            assert (answer.ok, answer.no, answer.state) == (True, None, expected), verb
+            assert after.state is expected
+            assert after.rev > before.rev
+        await change(store, verb, Verb.DELETE)  # an active one stays, and is in nobody's way
 
 
 @pytest.mark.parametrize("from_", STATES)
