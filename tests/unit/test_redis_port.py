@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from queuekit_redis import RedisStore, backend
 from queuekit_redis.port import AsyncPort, BlockingPort
-from queuekit_redis.replies import redact, translate
+from queuekit_redis.replies import Forbidden, redact, translate
 from queuekit_redis.scripts import SCRIPTS
 from redis import exceptions as rx
 
@@ -249,6 +249,7 @@ WRAPPED = "Error running script (call to f_e0cd): @user_script:46: @user_script:
         (rx.TryAgainError("TRYAGAIN Multiple keys request"), True, StoreUnavailable, "refused"),
         (rx.ResponseError("MASTERDOWN Link with MASTER is down"), True, StoreUnavailable, "refused"),
         (rx.MovedError("7365 127.0.0.1:7002"), True, StoreUnavailable, "refused"),
+        (rx.NoPermissionError("this user has no permissions to run the 'ping' command"), True, Forbidden, "refused"),
         (rx.AuthenticationError("WRONGPASS invalid username-password pair"), True, StoreUnavailable, "refused"),
         (rx.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), True, QueueFull, None),
         (rx.ResponseError("OOM command not allowed when used memory > 'maxmemory'."), True, QueueFull, None),
@@ -308,3 +309,20 @@ def test_a_full_server_refuses_new_jobs_and_still_drains(options: StoreOptions) 
         assert counts.totals.completed == left
         direct(full.prune("q", state=State.COMPLETED))
         direct(full.close())
+
+
+async def test_a_user_without_channels_may_settle_and_wait(options: StoreOptions) -> None:
+    """Redis 7 gives a new user no channel: an end that could not be published must be kept all the same."""
+    with RedisServer() as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "worker", "on", ">pw", "~*", "resetchannels", "+@all")
+        store = backend.asynchronous(f"redis://worker:pw@127.0.0.1:{server.port}/0", options)
+        await store.open()
+        await store.enqueue("q", [spec("a")], Op("p", 1))
+        (job,) = (await store.exchange("q", Op("w", 1), [], Ask(want=1))).claims
+        waiting = asyncio.create_task(store.watch("q", "a", 20_000))
+        await store.watch("q", "a", 0)  # surely marked
+        await store.exchange("q", Op("w", 2), [Outcome("a", job.token or "", Kind.COMPLETED, result=b"r")], Ask())
+        ended = await waiting
+        assert ended is not None
+        assert ended.result == b"r"
+        await store.close()

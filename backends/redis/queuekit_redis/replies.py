@@ -27,6 +27,10 @@ _IN_SCRIPT: Final = re.compile(r"^(?:ERR )?Error running script .*: -([A-Z]+) ",
 _SECRET: Final = re.compile(r"://[^\s/]*@")
 
 
+class Forbidden(StoreUnavailable):
+    """The server knows the user, who lacks a permission."""
+
+
 def redact(url: str) -> str:
     """A URL that may be shown: no password, no user, no query."""
     return _SECRET.sub(r"://***@", url).partition("?")[0]
@@ -35,7 +39,9 @@ def redact(url: str) -> str:
 def translate(error: Exception, where: str, *, sent: bool) -> StoreError:
     """The driver's error as one of ours; `sent` says whether the call had left when it came."""
     text = f"{error}" or type(error).__name__
-    if isinstance(error, rx.AuthenticationError | rx.AuthorizationError | rx.NoPermissionError):
+    if isinstance(error, rx.NoPermissionError) or _code(text) == "NOPERM":
+        return Forbidden(f"Redis at {where} forbids this user a command that is needed: {text}", outcome="refused")
+    if isinstance(error, rx.AuthenticationError | rx.AuthorizationError):
         return StoreUnavailable(f"Redis at {where} refuses the login: {text}", outcome="refused")
     if isinstance(error, rx.OutOfMemoryError) or _code(text) == "OOM":
         return QueueFull(f"Redis at {where} is out of memory (maxmemory reached); nothing was written")

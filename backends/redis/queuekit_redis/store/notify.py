@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from queuekit.domain.job import JobRecord
 from queuekit.domain.state import TERMINAL
+from queuekit_redis.replies import Forbidden
 from queuekit_redis.store.read import Read
 from queuekit_redis.wakeup import pop_marker
 
@@ -23,13 +24,24 @@ class Notify(Read):
         deadline = self._port.monotonic() + timeout / 1000
         if not await self._call("watch", queue, [id.encode()]) or timeout <= 0:
             return (await self.get(queue, [id]))[0]
-        line = await self._port.listen(self._keys(queue)["awaited"])
+        line = await self._listen(queue)
         try:
             while True:
                 job = (await self.get(queue, [id]))[0]
                 left = deadline - self._port.monotonic()
                 if job is None or job.state in TERMINAL or left <= 0:
                     return job
-                await self._port.heard(line, min(left, _FLOOR))
+                if line is None:
+                    await self._port.sleep(min(left, _FLOOR))
+                else:
+                    await self._port.heard(line, min(left, _FLOOR))
         finally:
-            await self._port.hang_up(line)
+            if line is not None:
+                await self._port.hang_up(line)
+
+    async def _listen(self, queue: str) -> Any:
+        """A subscription to the ends of awaited jobs; None where this user may not have one."""
+        try:
+            return await self._port.listen(self._keys(queue)["awaited"])
+        except Forbidden:
+            return None

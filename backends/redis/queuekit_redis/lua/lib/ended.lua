@@ -11,6 +11,9 @@ local function label_of(count, age)
   return (count and string.format('%.0f', count) or '') .. '/' .. (age and string.format('%.0f', age) or '')
 end
 
+-- Watchers also look by themselves: a user who may not publish here (Redis 7 gives new users no channel) is no error.
+local function tell(id) redis.pcall('PUBLISH', k_awaited, id) end
+
 -- The queue's retention of a state.
 local function queue_keep(state)
   if state == COMPLETED then return call('HGET', k_vars, 'keep_completed') or KEEP_COMPLETED end
@@ -60,7 +63,7 @@ local function finish(id, j, state, now, keep)
   if call('HDEL', k_awaited, id) == 1 then
     local kept = longer(label)
     if kept ~= label then own, label = kept, kept end
-    call('PUBLISH', k_awaited, id)
+    tell(id)
   end
   call('HINCRBY', k_vars, total_of[state], 1)
   j.keep = own

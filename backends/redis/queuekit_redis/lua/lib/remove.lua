@@ -5,7 +5,7 @@ local function remove(id, j)
     free(id, opts(id), false)
     call('ZREM', k_expiring, id)
   end
-  if call('HDEL', k_awaited, id) == 1 then call('PUBLISH', k_awaited, id) end
+  if call('HDEL', k_awaited, id) == 1 then tell(id) end
   drop({id})
 end
 
