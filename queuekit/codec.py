@@ -22,10 +22,17 @@ _PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | or
 
 def encode(value: JSON) -> bytes:
     """JSON types to bytes. Raises PayloadError for anything else, for NaN, and deeper than 64 levels."""
+    _check(value, 0)  # orjson would also write UUIDs and enums, which do not return as they went
+    return encode_checked(value)
+
+
+def encode_checked(value: JSON) -> bytes:
+    """`encode` for a value whose types were checked by its schema already: 1 us instead of 3 for a small payload."""
     try:
         data = orjson.dumps(value, option=_PLAIN)
     except (TypeError, RecursionError):
-        return b"J" + _slow(value)
+        _check(value, 0)
+        return b"J" + json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
     if b"null" in data or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _check(value, 0)  # orjson writes NaN as null, and knows no depth we would accept on every store
     return b"j" + data
@@ -44,11 +51,6 @@ def decode(data: bytes) -> JSON:
     except (ValueError, RecursionError) as error:
         raise PayloadError(f"payload cannot be decoded: {error}") from error
     raise PayloadError(f"payload has codec id {kind!r}; this queuekit reads b'j' and b'J'")
-
-
-def _slow(value: JSON) -> bytes:
-    _check(value, 0)
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def _check(value: object, depth: int) -> None:

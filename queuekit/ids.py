@@ -14,6 +14,15 @@ _lock = threading.Lock()
 _last = [0, 0]  # ms, counter
 
 
+def _unlocked() -> None:
+    """A child forked while another thread held the lock would wait for ever."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlocked)
+
+
 def job_id() -> str:
     """A new UUIDv7 as 22 base-62 characters whose byte order is the order of making, within this process."""
     now = clock.now_ms()

@@ -49,7 +49,7 @@ def encode_object(payload: object) -> bytes:
     """The payload of a task that this process does not know: a JSON object, a pydantic model or a dataclass."""
     if type(payload) is not dict:
         payload = _as_object(payload)
-    return codec.encode(plain_json(payload))
+    return codec.encode_checked(plain_json(payload))
 
 
 class Arguments:
@@ -103,7 +103,7 @@ class Arguments:
         if self._injects and not self._injects.isdisjoint(data):
             self._check_injects(data)
         if self._schema is not None:
-            return codec.encode(self._schema.dump(data, self._unfit))
+            return codec.encode_checked(self._schema.dump(data, self._unfit))
         self._check_names(data)
         problems = []
         for name, value in data.items():
@@ -114,7 +114,7 @@ class Arguments:
                     problems.append(f"{name}: {error}")
         if problems:
             raise self._refused(problems)
-        return codec.encode(data)  # type: ignore[arg-type]  # just checked
+        return codec.encode_checked(data)  # type: ignore[arg-type]  # just checked
 
     def _check_names(self, data: Mapping[str, object]) -> None:
         if len(data) == len(self._known) and self._known.issuperset(data):
@@ -157,7 +157,7 @@ class Whole:
         """The payload itself, checked. Raises PayloadError."""
         if self._schema is None:
             return encode_object(payload)
-        return codec.encode(self._schema.dump(payload, self._unfit))
+        return codec.encode_checked(self._schema.dump(payload, self._unfit))
 
     def decode(self, body: bytes) -> Call:
         """The argument for the handler. Raises PayloadError."""
@@ -180,14 +180,14 @@ class Result:
     def encode(self, value: object) -> bytes:
         """The stored form. Raises PayloadError for what JSON cannot carry."""
         if type(value) in _SCALARS:
-            return codec.encode(value)  # type: ignore[arg-type]  # a JSON scalar
+            return codec.encode_checked(value)  # type: ignore[arg-type]  # a JSON scalar
         if self._schema is None:
             try:
                 plain(value)
             except ValueError as error:
                 raise PayloadError(f"result of task {self._task!r} {error}", [str(error)]) from error
-            return codec.encode(value)  # type: ignore[arg-type]  # just checked
-        return codec.encode(self._schema.write(value, self._unfit))
+            return codec.encode_checked(value)  # type: ignore[arg-type]  # just checked
+        return codec.encode_checked(self._schema.write(value, self._unfit))
 
     def decode(self, data: bytes) -> object:
         """The value as the annotation says. Raises PayloadError where it no longer fits."""

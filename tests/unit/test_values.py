@@ -6,12 +6,14 @@ import asyncio
 import math
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from queuekit import clock, codec, ids
+from queuekit.domain.outcome import Kind
 from queuekit.errors import PayloadError, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.lanes import Lanes
@@ -35,7 +37,18 @@ def test_values_that_trip_databases_return_as_they_went(value: codec.JSON) -> No
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, [math.inf], {"a": {1: 2}}, object(), {1, 2}, b"x", datetime(2026, 1, 1, tzinfo=UTC)]
+    "value",
+    [
+        math.nan,
+        [math.inf],
+        {"a": {1: 2}},
+        object(),
+        {1, 2},
+        b"x",
+        datetime(2026, 1, 1, tzinfo=UTC),
+        UUID(int=1),
+        Kind.RETRY,
+    ],
 )
 def test_what_json_cannot_carry_is_refused(value: codec.JSON) -> None:
     with pytest.raises(PayloadError):
