@@ -8,6 +8,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +48,10 @@ FLUSH = 10.0  # seconds the last outcomes have to get through
 _FAREWELL = 2.0
 
 
+class _Stopped(Exception):
+    """Somebody wanted the worker to stop before it began."""
+
+
 class Worker:
     """Runs jobs of a kit's queues. `run()` blocks; `async with` and `arun()` live inside another event loop.
 
@@ -84,9 +89,8 @@ class Worker:
         """Run on this event loop until `stop` is called. Being cancelled is a stop at once."""
         from queuekit.runtime.process import handling_signals
 
-        await self._start()
-        assert self._body is not None
         with handling_signals(self, enabled=signals):
+            await self._start()
             await self._wait_for_end()
 
     async def stop(self, grace: Duration | None = None) -> None:
@@ -134,19 +138,28 @@ class Worker:
         self.plan = planned = plan(self._kit, self._options)
         self._loop = asyncio.get_running_loop()
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
+        try:
+            store, planned = await self._reach(planned)
+        except _Stopped:
+            log.info("worker %s was stopped before it began", self.id)
+            return
+        self.plan = planned
+        self._build(store, planned)
+        log.info(
+            "worker %s: %s, %d at once", self.id, ", ".join(queue.queue for queue in planned.queues), planned.size,
+            extra={"worker": self.id},
+        )  # fmt: skip
+        self._body = asyncio.create_task(self._live(planned), name="queuekit-worker")
+
+    async def _reach(self, planned: Plan) -> tuple[JobStore, Plan]:
+        """The open store, and the plan with what is stored of its queues; declares what code says of them."""
         store = await self._patient(self._kit.async_store, planned)
         await self._patient(lambda: asyncio.to_thread(self._kit.blocking_store), planned)
         queues = []
         for queue in planned.queues:
             conf = await self._patient(partial(declare, store, queue.queue, queue.limits), planned)
             queues.append(queue.under(conf))
-        self.plan = planned = replace(planned, queues=tuple(queues))
-        self._build(store, planned)
-        log.info(
-            "worker %s: %s, %d at once", self.id, ", ".join(queue.queue for queue in queues), planned.size,
-            extra={"worker": self.id},
-        )  # fmt: skip
-        self._body = asyncio.create_task(self._live(planned), name="queuekit-worker")
+        return store, replace(planned, queues=tuple(queues))
 
     async def _patient(self, call: Callable[[], Awaitable[R]], planned: Plan) -> R:
         """The answer of `call`, asked again while the store is away and `wait_store` lasts."""
@@ -160,8 +173,15 @@ class Worker:
                 if not told:
                     told = True
                     log.warning("waiting up to %.0f s for the store: %s", planned.wait_store / 1000, redact(str(error)))
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
             pause = min(pause * 2, 2.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait between two tries of a start; raises _Stopped when somebody wants the worker to stop meanwhile."""
+        assert self._stopping is not None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+            raise _Stopped
 
     def _build(self, store: JobStore, planned: Plan) -> None:
         """The agents and what they share; nothing runs yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ WAIT = 20  # seconds a test waits for what must come
 @pytest.fixture
 def store_kind() -> str:
     """Which store a test runs on; `each_store` gives it every one."""
-    return os.environ.get("RUNTIME_TEST_STORE", "sqlite")
+    return "sqlite"
 
 
 @pytest.fixture

@@ -165,6 +165,22 @@ async def test_a_store_that_is_not_there_at_the_start_is_waited_for_and_then_nam
     await kit.aclose()
 
 
+async def test_a_worker_that_waits_for_its_store_can_be_stopped(tmp_path: Path) -> None:
+    kit = QueueKit("redis://127.0.0.1:1/0", name="nowhere")
+
+    @kit.task
+    async def never() -> None: ...
+
+    worker = Worker(kit, wait_store="1h")
+    running = asyncio.create_task(worker.arun())
+    while worker.plan is None:  # noqa: ASYNC110  a turn or two of the loop
+        await asyncio.sleep(0)
+    worker.ask_stop()
+    await asyncio.wait_for(running, WAIT)
+    assert worker.exit_code == 0
+    await kit.aclose()
+
+
 @pytest.mark.parametrize("make", [RedisServer, MongoServer], ids=["redis", "mongo"])
 async def test_workers_go_on_after_the_server_was_killed_and_started_again(
     make: type[Server], request: pytest.FixtureRequest
