@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## real work on the chosen store
 	$(BIN)/queuekit demo
 
 test: $(INSTALLED)  ## every test, on real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(INSTALLED)  ## style, types and the import rules
 	$(BIN)/ruff check .

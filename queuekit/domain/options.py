@@ -324,7 +324,7 @@ for _option in (
            help="the moment of the first run; aware, never naive"),
     Option(name="expires", type="Duration | datetime", scopes=_JOB, reader="store", parse=readers.expiry,
            dump=readers.expiry_json, shown="never", aliases={"celery": "expires"}, literal=True,
-           help="cancelled (expired) when it has not started by then"),
+           help="no run starts after this; then it is cancelled (expired)"),
     Option(name="lifo", type="bool", scopes=_JOB, reader="store", parse=readers.flag, default=False, shown="false",
            aliases={"bull": "lifo"}, help="before all others of its priority"),
     Option(name="group", type="str", scopes=_JOB, reader="store", parse=names.job_id, shown="none",

@@ -23,7 +23,7 @@ from queuekit.domain.state import State
 class Capabilities:
     """What a store can; callers and the conformance suite ask this, never the store's name."""
 
-    parts: frozenset[str] = frozenset()  # unique within groups limits schedules relay mover events
+    parts: frozenset[str] = frozenset()  # unique usage within groups limits schedules relay mover events
     order_skew: int = 0  # ms within which jobs of different producers may swap places
     strays: bool = False  # `renew` reports claims that were not named
     counted_at: str = "settle"  # "settle": retention by count at once; "prune": by the next prune
@@ -58,7 +58,7 @@ class Produce(Protocol):
         The second of two equal ids in one call exists already. Wakes workers.
         *Atomic* the whole call (at most BATCH_MAX jobs).
         *Raises* QueueFull (more than max_size would wait or be delayed; nothing written), PayloadTooLarge,
-        Conflict, Moved, Stale, Unsupported, InvalidOption (within of another store's kind).
+        Conflict, Moved, Stale, Unsupported, InvalidOption (over BATCH_MAX; within of another store's kind).
         *Cost* one round trip; O(log n) a job. Repeating the same op: the recorded receipts."""
 
 
@@ -73,7 +73,7 @@ class HotPath(Protocol):
         jobs whose `expires_at` has passed are cancelled ("expired") on the way, not claimed.
         A claim sets token = op.token, lease_until = now + lease, claims + 1. A settle after the lease's end is
         accepted as long as nobody recovered the job. Wakes others while ready work remains.
-        *Atomic* each outcome, each claim; not together. *Raises* Stale. *Cost* one round trip, O(log n) a job.
+        *Atomic* each outcome, each claim; not together. *Raises* Stale, InvalidOption (over BATCH_MAX). *Cost* one round trip, O(log n) a job.
         Repeating the same op: settles are not applied twice, the same claims again as far as still held."""
 
     async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
