@@ -20,7 +20,6 @@ from queuekit_mongo.port import (
     LIGHT,
     OPTIONS,
     SAFE,
-    SLICE,
     Document,
     Done,
     Full,
@@ -120,11 +119,13 @@ class AsyncPort:
         return await self._database.command(dict(command))
 
     async def watch_once(self, stream: Stream) -> Document | None:
-        """Open the stream where it is not, and answer at once; else the next change, or None after SLICE seconds."""
+        """Open the stream where it is not, and answer at once; else the next change, or None after its slice."""
         try:
-            with pymongo.timeout(SLICE + self.timeout):
+            with pymongo.timeout(stream.slice + self.timeout):
                 if stream.cursor is None:
-                    stream.cursor = await self._watched.watch(list(stream.stages), max_await_time_ms=int(SLICE * 1000))
+                    stream.cursor = await self._watched.watch(
+                        list(stream.stages), max_await_time_ms=int(stream.slice * 1000)
+                    )
                     return None
                 found: Document | None = await stream.cursor.try_next()
                 return found

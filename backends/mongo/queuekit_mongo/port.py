@@ -27,7 +27,6 @@ R = TypeVar("R")
 Document: TypeAlias = dict[str, Any]
 SAFE: Final = WriteConcern("majority", j=True)
 LIGHT: Final = WriteConcern(1)  # statistics only
-SLICE: Final = 0.2  # seconds a change stream waits at the server at a time
 _CODEC: Final[CodecOptions[Document]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 OPTIONS: Final[dict[str, Any]] = {
     "codec_options": _CODEC, "read_preference": ReadPreference.PRIMARY, "write_concern": SAFE,
@@ -93,6 +92,7 @@ class Stream:
     """A change stream on the database: its pipeline, and the driver's cursor once it is open."""
 
     stages: Sequence[Mapping[str, Any]]
+    slice: float  # seconds it waits at the server at a time
     cursor: Any = None
 
 

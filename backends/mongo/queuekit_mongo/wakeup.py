@@ -17,6 +17,8 @@ from queuekit_mongo.port import MongoPort, Stream
 from queuekit_mongo.replies import StreamLost
 
 POLL: Final = 0.2  # seconds between two looks where there are no change streams
+LONG: Final = 1.0  # seconds a change stream waits at the server at a time, each a command of an idle consumer;
+SHORT: Final = 0.2  # for callers with less patience than that
 FRESH: Final = 1.0  # seconds for which an unused stream is worth keeping
 IDLE_MAX: Final = 8  # unused streams kept by one store
 
@@ -55,8 +57,9 @@ class Listeners:
     ) -> Any:
         """The next change, what `look` found when the stream was new, or []."""
         deadline = self._port.monotonic() + timeout
+        slice_ = LONG if timeout >= LONG else SHORT
         while True:
-            stream, fresh = self._take(key, stages)
+            stream, fresh = self._take((key, slice_), stages, slice_)
             try:
                 if fresh:
                     await self._port.watch_once(stream)
@@ -75,16 +78,16 @@ class Listeners:
                 await self._port.stop_watching(stream)
                 raise
             finally:
-                await self._keep(key, stream)
+                await self._keep((key, slice_), stream)
 
-    def _take(self, key: object, stages: list[dict[str, Any]]) -> tuple[Stream, bool]:
+    def _take(self, key: object, stages: list[dict[str, Any]], slice_: float) -> tuple[Stream, bool]:
         moment = self._port.monotonic()
         with self._lock:
             for kept in self._kept:
                 if kept.key == key and moment - kept.since <= FRESH:
                     self._kept.remove(kept)
                     return kept.stream, False
-        return Stream(stages), True
+        return Stream(stages, slice_), True
 
     async def _keep(self, key: object, stream: Stream) -> None:
         moment = self._port.monotonic()
