@@ -12,7 +12,7 @@ from queuekit.cli.bench.ground import BenchFailed, Ground, Line, Sizes, percenti
 from queuekit.cli.bench.metrics import METRICS
 from tests.e2e.conftest import QUEUEKIT
 
-SHORT = ("enqueue_one", "enqueue_many", "drain_noop", "latency_idle", "bytes_per_job", "worker_rss")
+SHORT = ("enqueue_one", "drain_noop", "latency_idle", "bytes_per_job")
 
 
 def test_the_metrics_are_those_that_were_asked_for() -> None:

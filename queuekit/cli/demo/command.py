@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
@@ -32,7 +31,6 @@ from queuekit.store.direct import direct
 
 CHUNK = 500  # jobs a call
 LOOK = 0.1  # seconds between two looks at the counts
-LEASE = 3_000  # ms: a killed worker's jobs run again soon enough to be watched
 COMING = 15.0  # seconds for workers to come
 STUCK = 120.0  # seconds without one ended job
 RESTARTS = 3  # of a whole crew that is gone
@@ -152,16 +150,12 @@ def _place(session: Session) -> Iterator[Settings]:
     """The store's settings, in a room of the demo's own; a temporary SQLite file where no store was named."""
     settings = session.settings
     if not private(settings):
-        yield _leased(apart(settings, "demo"))
+        yield apart(settings, "demo")
         return
     if settings.url.startswith("memory:"):
         screen.tell("memory: is one process's own, and the demo uses several: a temporary SQLite file instead")
     with tempfile.TemporaryDirectory(prefix="queuekit-demo-") as folder:
-        yield _leased(apart(settings, "demo", folder))
-
-
-def _leased(settings: Settings) -> Settings:
-    return dataclasses.replace(settings, lease=LEASE)
+        yield apart(settings, "demo", folder)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ def main() -> int:
     """Run jobs until told to stop; the exit code."""
     said = crew.told()
     tasks.pause = float(str(said["pause"])) / 1000
-    return tasks.kit.worker(queues=[str(said["queue"])], concurrency=int(str(said["concurrency"]))).run()
+    return tasks.kit_of(str(said["queue"]), int(str(said["concurrency"]))).worker().run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""The demo's kit: one task that reads one file.
-
-Worker processes import this module; it decides nothing about the run.
-"""
+"""The demo's one task, which reads one file, and the kit that runs it. Nothing here starts a worker."""
 
 from __future__ import annotations
 
@@ -10,13 +7,14 @@ import time
 from pathlib import Path
 from typing import Final, TypedDict
 
-from queuekit import Backoff, Fail, JobContext, QueueKit
+from queuekit import Backoff, Fail, JobContext, Profile, QueueKit
 from queuekit.cli.demo.files import count, stumbles, unpacked
 
 STUMBLING: Final = 25  # one file in so many meets a transient error first
 ATTEMPTS: Final = 3
 
-kit = QueueKit(name="demo")
+LEASE: Final = "3s"  # with the next: a killed worker's jobs run again soon enough to be watched
+STALLED_CHECK: Final = "1s"
 pause = 0.0  # seconds that each job takes longer, so that somebody can watch
 
 
@@ -35,7 +33,14 @@ class TransientError(Exception):
     """Injected: what a lock, a full disk or a network would do now and then."""
 
 
-@kit.task("read-file", attempts=ATTEMPTS, backoff=Backoff.fixed("50ms"), keep_completed=True, keep_failed=True)
+def kit_of(queue: str, concurrency: int) -> QueueKit:
+    """A kit that runs the task on this queue."""
+    profile = Profile(name="demo", concurrency=concurrency, lease=LEASE, stalled_check=STALLED_CHECK)
+    kit = QueueKit(name="demo", queues={queue: {"profile": profile, "keep_completed": True, "keep_failed": True}})
+    kit.task("read-file", queue=queue, attempts=ATTEMPTS, backoff=Backoff.fixed("50ms"))(read_file)
+    return kit
+
+
 def read_file(ctx: JobContext, folder: str, path: str) -> Reading:
     """Count and hash one file; what is not UTF-8, or cannot be read, fails for good."""
     time.sleep(pause)
