@@ -89,7 +89,7 @@ class Exchange:
     claims: list[JobRecord] = field(default_factory=list)
     refused: list[tuple[str, Refusal]] = field(default_factory=list)
     next_at: int | None = None  # when the earliest delayed job is due; compare with `now`, never with a local clock
-    more: bool = False  # work was left that could be claimed or promoted at once
+    more: bool = False  # work was left that this worker could claim or promote at once
     paused: str | None = None
     home: Home = Home.HERE
     to: str | None = None  # where the queue went, unless here

@@ -71,7 +71,7 @@ def plain(answer: object) -> object:
     if isinstance(answer, JobRecord):
         return replace(answer, place=0)
     if isinstance(answer, Exchange):
-        return replace(answer, claims=[replace(job, place=0) for job in answer.claims], more=False)
+        return replace(answer, claims=[replace(job, place=0) for job in answer.claims])
     if isinstance(answer, list):
         return [plain(item) for item in answer]
     return answer

@@ -28,7 +28,7 @@ class HotPath(Base):
                 claims = [q.jobs[i] for i in claimed if i in q.jobs and q.jobs[i].token == op.token]
                 reply = Exchange(now=now, refused=list(refused), replayed=True)
                 reply.claims = [snapshot(job) for job in claims if job.state is State.ACTIVE]
-                return self._tail(q, reply)
+                return self._tail(q, reply, ask)
             refused_now: list[tuple[str, Refusal]] = []
             for outcome in outcomes:
                 no = settle(q, outcome, now, self.limit)
@@ -40,14 +40,16 @@ class HotPath(Base):
             reply = Exchange(now=now, refused=refused_now, claims=[snapshot(q.jobs[i]) for i in claimed])
             if outcomes:
                 self.world.changed()
-            return self._tail(q, reply)
+            return self._tail(q, reply, ask)
 
-    def _tail(self, q: QueueData, reply: Exchange) -> Exchange:
+    def _tail(self, q: QueueData, reply: Exchange, ask: Ask) -> Exchange:
         delayed = q.of(State.DELAYED)
         reply.next_at = delayed[0].run_at if delayed else None
         reply.paused, reply.home, reply.to = q.conf.effective.paused, q.conf.home, q.conf.to
         due = reply.next_at is not None and reply.next_at <= reply.now
-        reply.more = reply.paused is None and (due or any(j.state is State.WAITING for j in q.jobs.values()))
+        suspect = ask.suspect and not any(job.line is Line.SUSPECT for job in reply.claims)
+        left = (j for j in q.jobs.values() if j.state is State.WAITING)
+        reply.more = reply.paused is None and (due or any(suspect or j.line is not Line.SUSPECT for j in left))
         if reply.more:
             self.wake(q)
         return reply
