@@ -73,7 +73,8 @@ class HotPath(Protocol):
         jobs whose `expires_at` has passed are cancelled ("expired") on the way, not claimed.
         A claim sets token = op.token, lease_until = now + lease, claims + 1. A settle after the lease's end is
         accepted as long as nobody recovered the job. Wakes others while ready work remains.
-        *Atomic* each outcome, each claim; not together. *Raises* Stale, InvalidOption (over BATCH_MAX). *Cost* one round trip, O(log n) a job.
+        *Atomic* each outcome, each claim; not together. *Raises* Stale, InvalidOption (over BATCH_MAX).
+        *Cost* one round trip, O(log n) a job.
         Repeating the same op: settles are not applied twice, the same claims again as far as still held."""
 
     async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
