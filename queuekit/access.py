@@ -31,6 +31,7 @@ R = TypeVar("R")
 Entry: TypeAlias = "Blocking | Loop"
 _log = logging.getLogger("queuekit")
 _inherited: Final[list[object]] = []  # stores of a parent process: kept, so that nothing ever closes their sockets
+_said: Final[set[str]] = set()  # notes of settings, each worth a line once a process
 _sites: Final[set[tuple[str, int]]] = set()
 
 
@@ -185,7 +186,9 @@ class Access:
         if self._client is not None:
             return _adopted(self._client, options, blocking=blocking)
         for note in settings.notes:
-            _log.warning(note)
+            if note not in _said:
+                _said.add(note)
+                _log.warning(note)
         chosen = backend(settings.url)
         return chosen.blocking(settings.url, options) if blocking else chosen.asynchronous(settings.url, options)
 
