@@ -128,6 +128,11 @@ class Consumer:
         self._abandoned = True
         self.wake()
 
+    def resize(self, size: int) -> None:
+        """Another number of slots; those above it are left idle."""
+        self.slots.size = size
+        self.slots.start()
+
     def give_up(self) -> None:
         """Stop waiting for a store that does not answer."""
         self._give_up.set()

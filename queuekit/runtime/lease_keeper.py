@@ -107,8 +107,7 @@ class LeaseKeeper:
 
     # ------------------------------------------------------------ the thread
     def _run(self) -> None:
-        tick = min([_TICK, *(source.lease / 12_000 for source in self._held)])
-        while not self._stop.wait(max(tick, _LEAST_TICK)):
+        while not self._stop.wait(self._tick()):
             self._watch()
             answers = True
             for source in self._held:
@@ -122,6 +121,9 @@ class LeaseKeeper:
             # One call that times out must not keep the others from being fenced in time.
             for source in self._held:
                 self._fence(source)
+
+    def _tick(self) -> float:
+        return max(_LEAST_TICK, min([_TICK, *(source.lease / 12_000 for source in self._held)]))
 
     def _keep(self, source: Source, claims: list[Claim]) -> bool:
         """Renew what is due, and with it what would be due soon. False: the store did not answer."""

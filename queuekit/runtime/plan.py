@@ -65,8 +65,8 @@ class Plan:
         return sum(queue.concurrency or 1 for queue in self.queues)
 
     def cap(self, queue: QueuePlan) -> int:
-        """Jobs of one queue at once."""
-        return min(queue.concurrency or self.concurrency or 1, self.size)
+        """Jobs of one queue at once; only a said `concurrency` bounds what the queue names."""
+        return min(queue.concurrency or self.concurrency or 1, self.concurrency or queue.concurrency or 1)
 
     @property
     def shared(self) -> bool:

@@ -34,8 +34,10 @@ from queuekit.runtime.pulse import Lag, Pulse, new_beat
 from queuekit.runtime.recoverer import Recoverer
 from queuekit.runtime.runner import Runner
 from queuekit.runtime.source import Source
+from queuekit.runtime.tuner import Tuner
 
 if TYPE_CHECKING:
+    from queuekit.domain.limits import QueueConf
     from queuekit.domain.outcome import Outcome
     from queuekit.kit import QueueKit
     from queuekit.store.protocol import JobStore
@@ -136,6 +138,7 @@ class Worker:
             raise RuntimeError("a worker starts once: make another one")
         self._kit.load()
         self.plan = planned = plan(self._kit, self._options)
+        self._said = planned.queues
         self._loop = asyncio.get_running_loop()
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
         try:
@@ -216,7 +219,7 @@ class Worker:
         beat = new_beat(self.id, tuple(queue.queue for queue in planned.queues), size, _version())
         self._pulse = Pulse(store, beat, lambda: (len(self.running()), self._announcer.done), self._lag, self._over)
         self._recoverers = [Recoverer(store, source, self._announcer) for source in sources]
-        self._pruner = Pruner(store, sources)
+        self._pruner, self._tuner = Pruner(store, sources), Tuner(store, sources, self._tune)
         self._keeper.start(sources)
 
     def _source(self, planned: Plan, queue: QueuePlan) -> Source:
@@ -227,7 +230,7 @@ class Worker:
         """From the first claim to the last farewell."""
         assert self._stopping is not None
         runs = [
-            self._listener.run, self._lag.run, self._pulse.run, self._pruner.run,
+            self._listener.run, self._lag.run, self._pulse.run, self._pruner.run, self._tuner.run,
             *(recoverer.run for recoverer in self._recoverers),
         ]  # fmt: skip
         self._agents = [asyncio.create_task(run(), name=f"queuekit-{run.__qualname__}") for run in runs]
@@ -348,6 +351,23 @@ class Worker:
 
     def _consumer_of(self, source: Source) -> Consumer:
         return next(consumer for consumer in self._consumers if source in consumer.sources)
+
+    def _tune(self, source: Source, conf: QueueConf) -> None:
+        """What a person set since the start: a queue with slots of its own gets more of them or fewer."""
+        planned = self.plan
+        if planned is None:
+            return
+        queue = next(queue for queue in self._said if queue.queue == source.queue).under(conf)
+        source.lease, cap = queue.lease, planned.cap(queue)
+        if cap == source.cap:
+            return
+        log.info("queue %s: %d at once from now on, not %d", source.queue, cap, source.cap)
+        consumer = self._consumer_of(source)
+        source.cap = cap
+        if not planned.shared:
+            consumer.resize(cap)
+            self._threads.grow(sum(one.slots.size for one in self._consumers))
+        consumer.wake()
 
     def _over(self, rss: int) -> None:
         """Recycle when the process has grown too large."""

@@ -234,3 +234,32 @@ async def test_a_persons_retention_wins_over_the_queues_and_loses_to_the_tasks(
         continue
     page = await kit.afind(queue="default", state=State.COMPLETED)
     assert Counter(job.task for job in page.jobs) == {"plain": 3, "own": 2}
+
+
+async def test_a_concurrency_set_by_a_person_holds_for_workers_that_run(
+    new_kit: Callable[..., QueueKit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("queuekit.runtime.tuner.EVERY", 0.05)
+    kit = new_kit(queues={"default": {"concurrency": 1}})
+    three, go = asyncio.Barrier(4), asyncio.Event()
+
+    @kit.task
+    async def holds(together: bool) -> None:
+        if together:
+            await three.wait()
+        await go.wait()
+
+    first = await holds.aenqueue(False)
+    async with Worker(kit, grace=5) as worker:
+        while await first.astatus() is not State.ACTIVE:  # noqa: ASYNC110  no event tells it
+            await asyncio.sleep(0.01)
+        handles = await kit.aenqueue_many([holds.make(True) for _ in range(3)])
+        await kit.queue("default").aconfigure(concurrency=4)
+        await asyncio.wait_for(three.wait(), WAIT)
+        await kit.queue("default").aconfigure(concurrency=2)
+        while worker._consumers[0].slots.size != 2:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0.01)
+        go.set()
+        for handle in (first, *handles):
+            await handle.aresult(timeout=WAIT)
+        await (await holds.aenqueue(False)).aresult(timeout=WAIT)
