@@ -1,4 +1,4 @@
-"""The first lines of the installed command: Ctrl-C is caught before anything of queuekit is imported.
+"""The first lines of the installed command: Ctrl-C waits until everything is imported, then ends it cleanly.
 
 Installed beside the package, as `queuekit_door`: inside it, Python would import the whole package first. Decision 065.
 """
@@ -11,8 +11,13 @@ import sys
 def main() -> None:
     """Run the command line."""
     try:
-        from queuekit.cli.main import main as run
+        import signal  # here: even this import can be interrupted
 
-        run()
+        # An interrupt inside the import of a compiled module can crash the interpreter (seen: SIGSEGV after 0.15 s).
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        from queuekit.cli import app
+
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        app.run()
     except KeyboardInterrupt:
         sys.exit(130)
