@@ -29,6 +29,7 @@ from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.consumer")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between repeats, each spread over [half, whole]
+SOON = 0.02  # seconds until the next look while claims wait for their slots: nobody rings when the last has begun
 
 
 class GaveUp(Exception):
@@ -202,7 +203,10 @@ class Consumer:
             self._rested()
         self._waiter = loop.create_future()
         at = None if self.closing else self.order.next_look(self.allowance.bound(self.slots.free))
-        timer = None if at is None or self.slots.ready else loop.call_later(max(0.0, at - clock.monotonic()), self.wake)
+        if self.slots.ready and not self.closing:
+            timer: asyncio.TimerHandle | None = loop.call_later(SOON, self.wake)
+        else:
+            timer = None if at is None else loop.call_later(max(0.0, at - clock.monotonic()), self.wake)
         try:
             await self._waiter
         finally:
