@@ -69,12 +69,10 @@ def together(conn: sqlite3.Connection, hub: Hub, writes: Sequence[Write]) -> lis
 
 
 def _part(conn: sqlite3.Connection, hub: Hub, write: Write) -> Done:
-    found = None if write.first is None else write.first(conn)
-    if found is not None:
-        return Done(found)
     conn.execute("SAVEPOINT part")
     try:
-        answer = write.act(conn)
+        found = None if write.first is None else write.first(conn)
+        answer = write.act(conn) if found is None else found
     except Exception as error:
         if not conn.in_transaction:  # SQLite gave the whole transaction up: so do all
             raise
@@ -83,7 +81,7 @@ def _part(conn: sqlite3.Connection, hub: Hub, write: Write) -> Done:
         known = replies.translate(error, hub.path) if isinstance(error, sqlite3.Error) else error
         return Done(error=known)
     conn.execute("RELEASE part")
-    return Done(answer, write=write)
+    return Done(answer, write=write if found is None else None)
 
 
 def transact(conn: sqlite3.Connection, hub: Hub, act: Act[R], deadline: float) -> R:

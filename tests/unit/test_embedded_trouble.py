@@ -291,6 +291,28 @@ async def test_calls_that_share_a_commit_are_refused_each_alone(
     await loop_store.close()
 
 
+async def test_a_call_that_is_refused_before_it_writes_spoils_none_of_its_commit(
+    url: str, other_program: sqlite3.Connection
+) -> None:
+    loop_store = backend.asynchronous(url, StoreOptions(timeout=5000))
+    await loop_store.open()
+    await loop_store.enqueue("q", [job("a")], Op("p", 1))
+    assert len((await loop_store.exchange("q", Op("w", 5), [], Ask(want=1))).claims) == 1
+    other_program.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.gather(
+        loop_store.enqueue("q", [job("b")], Op("p", 2)),  # this one alone waits for the lock
+        loop_store.enqueue("q", [job("c")], Op("o", 1)),
+        loop_store.exchange("q", Op("w", 4), [], Ask(want=1)),
+        loop_store.enqueue("q", [job("d")], Op("n", 1)),
+        return_exceptions=True,
+    )
+    await asyncio.sleep(0.05)
+    other_program.execute("COMMIT")
+    assert [type(answer).__name__ for answer in await waiting] == ["Enqueued", "Enqueued", "Stale", "Enqueued"]
+    assert (await loop_store.count("q")).states[State.WAITING] == 3
+    await loop_store.close()
+
+
 async def test_calls_that_share_a_commit_on_a_full_disk_did_nothing_and_may_be_repeated(
     url: str, full_disk: Callable[[bool], None]
 ) -> None:
