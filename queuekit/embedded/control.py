@@ -119,6 +119,8 @@ def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
     if ledger.counts[ACTIVE] and not force:
         raise Conflict(f"queue {ledger.name} has active jobs: stop its workers first, or force")
     doomed = jobs(conn, "WHERE q = ? LIMIT ?", (ledger.q, limit))
+    for job in doomed:  # this may be the last call: a key whose job is gone would never be free
+        uniques.free(work, job)
     ends.remove(work, doomed)
     work.touched.clear()
     work.ended += [job.id for job in doomed]

@@ -21,6 +21,7 @@ from queuekit.testing.conformance.words import (
     Worker,
     change,
     counted,
+    done,
     listed,
     look,
     recover,
@@ -325,6 +326,26 @@ async def finish_claimed(worker: Worker, id: str) -> None:
     await worker.end(await worker.take(id), Kind.FAILED)
 
 
+async def test_jobs_that_expired_while_they_run_keep_no_prune_busy(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put(*(spec(f"j{i}", expires_in=MINUTE) for i in range(12)))
+    assert len(await Worker(store, lease=HOUR).claim(12)) == 12
+    await harness.advance(2 * MINUTE)
+    assert await store.prune(Q, limit=1) == (0, False)
+
+
+async def test_each_of_many_retentions_has_its_end(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put(*(spec(f"j{i}", keep_completed=Retention(age=DAY + i)) for i in range(220)), "short")
+    worker = Worker(store)
+    jobs = await worker.claim(300)
+    await worker.settle(*(done(job) for job in jobs[:-1]), done(jobs[-1], Kind.FAILED, keep=Retention(age=MINUTE)))
+    await harness.advance(HOUR)
+
+    answers = [await store.prune(Q) for _ in range(4)]
+
+    assert await state(store, "short") is None
+    assert (sum(removed for removed, _ in answers), answers[-1]) == (1, (0, False))
+
+
 # ---- awaited
 
 
@@ -366,3 +387,15 @@ async def test_a_job_that_is_kept_long_enough_is_kept_as_it_would_be(harness: Ha
     await harness.advance(DAY)
     await tidy(store)
     assert await state(store, "a") is None
+
+
+async def test_nobody_waits_for_the_namesake_of_a_job_that_was_obliterated(store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    for name in ("a", "b"):
+        await store.watch(Q, name, 1)
+    assert await store.obliterate(Q, limit=1) == (1, True)
+    (gone,) = [name for name in ("a", "b") if await state(store, name) is None]
+    await Producer(store).put(spec(gone, keep_completed=KEEP_NOTHING))
+    worker = Worker(store)
+    await worker.settle(*(done(job) for job in await worker.claim(2)))
+    assert await state(store, gone) is None

@@ -303,6 +303,13 @@ async def test_keys_go_with_an_obliterated_queue(able: JobStore) -> None:
     assert await free(able, "d", "t", until="time")
 
 
+async def test_keys_go_with_their_jobs_where_obliterating_stopped_half_way(able: JobStore) -> None:
+    await Producer(able).put(*(keyed(f"j{i}", f"k{i}") for i in range(4)))
+    assert await able.obliterate(Q, limit=2) == (2, True)
+    gone = [job is None for job in await able.get(Q, [f"j{i}" for i in range(4)])]
+    assert [await free(able, f"new{i}", f"k{i}") for i in range(4)] == gone
+
+
 @pytest.mark.parametrize(
     "key", ["$k", "a.b", "", "x" * 1000, 'quote"\\', "line\nbreak", "nul\x00", "ключ", "{k}", "a:b/c"]
 )

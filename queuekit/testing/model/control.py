@@ -73,6 +73,7 @@ class Control(Base):
                 raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
             doomed = list(q.jobs)[:limit]
             for name in doomed:
+                q.awaited.discard(name)
                 del q.jobs[name]
             if not q.jobs:
                 self.world.queues.pop((self.namespace, queue), None)

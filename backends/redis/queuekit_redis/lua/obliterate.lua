@@ -37,6 +37,12 @@ for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_block
       local run = tonumber(popped[i + 1]) >= tonumber(OWN) and key ~= k_ready and key ~= k_suspect and call('HGET', k_run, id)
       if run then members[#members + 1] = member(id, read(run)) end
     end
+    local options = #ids > 0 and call('HMGET', k_opts, unpack(ids)) or {}
+    for i = 1, #ids do
+      if options[i] then free(ids[i], opts(ids[i]), false) end
+    end
+    many('HDEL', k_awaited, ids)
+    many('ZREM', k_expiring, ids)
     drop(ids)
     many('ZREM', k_kept, members)
     removed = removed + #ids

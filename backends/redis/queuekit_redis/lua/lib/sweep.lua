@@ -24,15 +24,16 @@ local function release_keys(now, limit)
   return #keys == limit
 end
 
--- Jobs that were not started in time; one that runs keeps its entry and is passed over.
+-- Jobs that were not started in time; one that runs keeps its entry and is passed over. Answers whether to go on.
 local function expire_due(now, limit)
-  local kept = 0
+  local kept, done = 0, 0
   for _ = 1, 10 do
     local due = call('ZRANGEBYSCORE', k_expiring, '-inf', now, 'LIMIT', kept, limit)
     for i = 1, #due do
       local j = load(due[i])
       if j and (j.state == WAITING or j.state == DELAYED) then
         expire(due[i], j, now)
+        done = done + 1
       elseif j then
         kept = kept + 1
       else
@@ -41,7 +42,7 @@ local function expire_due(now, limit)
     end
     if #due < limit then return false end
   end
-  return true
+  return done > 0
 end
 
 -- One class: over its count, then over its age. Answers how many of those of age went, and whether some are left.
@@ -63,6 +64,7 @@ local function class_outlived(state, label, own, now, limit)
   return #ids, #ids == limit or over >= 2000
 end
 
+-- All classes, those with a label some 200 a call: where it stopped is kept, unless it has to go over them again.
 local function outlived(now, limit)
   local removed, left = 0, false
   local function one(state, label, own)
@@ -70,14 +72,18 @@ local function outlived(now, limit)
     removed, left = removed + gone, left or more
   end
   for state = COMPLETED, CANCELLED do one(state, queue_keep(state), false) end
-  local from = '-'
+  local from = call('HGET', k_vars, 'kept_cursor') or '-'
   for _ = 1, 200 do
     local first = call('ZRANGEBYLEX', k_kept, from, '+', 'LIMIT', 0, 1)[1]
-    if not first then return removed, left end
+    if not first then
+      if not left then call('HDEL', k_vars, 'kept_cursor') end
+      return removed, left
+    end
     local state, label = string.match(first, '^(%d)|([^|]*)|')
     one(tonumber(state), label, true)
     from = '(' .. class(state, label) .. '~'
   end
+  if not left then call('HSET', k_vars, 'kept_cursor', from) end
   return removed, true
 end
 
