@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from queuekit.domain.job import KEEP_ALL, Retention
+from queuekit.domain.job import KEEP_ALL, KEEP_NOTHING, Retention
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home, Kind
 from queuekit.domain.query import Verb, WorkerBeat
@@ -27,6 +27,7 @@ from queuekit.testing.conformance.words import (
     change,
     counted,
     created,
+    done,
     hold,
     look,
     names,
@@ -294,6 +295,18 @@ async def test_an_obliterated_queue_has_forgotten_its_absence(harness: Harness, 
     await Worker(store).take("a")
     await harness.advance(HOUR)
     assert (await store.recover(Q, every=MINUTE)).suspects == ["a"]
+
+
+async def test_nobody_waits_for_the_namesake_of_a_job_that_was_obliterated(store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    for name in ("a", "b"):
+        await store.watch(Q, name, 1)
+    assert await store.obliterate(Q, limit=1) == (1, True)
+    (gone,) = [name for name in ("a", "b") if await state(store, name) is None]
+    await Producer(store).put(spec(gone, keep_completed=KEEP_NOTHING))
+    worker = Worker(store)
+    await worker.settle(*(done(job) for job in await worker.claim(2)))
+    assert await state(store, gone) is None
 
 
 # ---- pause and resume

@@ -387,15 +387,3 @@ async def test_a_job_that_is_kept_long_enough_is_kept_as_it_would_be(harness: Ha
     await harness.advance(DAY)
     await tidy(store)
     assert await state(store, "a") is None
-
-
-async def test_nobody_waits_for_the_namesake_of_a_job_that_was_obliterated(store: JobStore) -> None:
-    await Producer(store).put("a", "b")
-    for name in ("a", "b"):
-        await store.watch(Q, name, 1)
-    assert await store.obliterate(Q, limit=1) == (1, True)
-    (gone,) = [name for name in ("a", "b") if await state(store, name) is None]
-    await Producer(store).put(spec(gone, keep_completed=KEEP_NOTHING))
-    worker = Worker(store)
-    await worker.settle(*(done(job) for job in await worker.claim(2)))
-    assert await state(store, gone) is None
