@@ -143,6 +143,32 @@ async def test_an_asynchronous_idle_connection_is_made_anew(async_store: RedisSt
     assert (await async_store.count("q")).totals.enqueued == 0
 
 
+async def test_an_idle_connection_is_looked_at_without_a_time_out_that_could_swallow_a_cancel(
+    async_store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def old_look(self: Any) -> bool:
+        """As redis-py before 8 looks; here the cancel comes just then."""
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return False
+
+    monkeypatch.setattr(redis.asyncio.Connection, "can_read", old_look, raising=False)
+    monkeypatch.setattr(redis.asyncio.Connection, "can_read_destructive", old_look)
+    await async_store.count("q")
+    port = async_store._port
+    assert isinstance(port, AsyncPort)
+    before = port._free[0][0]
+    port._free = [(connection, since - 10) for connection, since in port._free]
+    await async_store.count("q")
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling(), "the look of redis-py was asked"
+    assert [connection for connection, _ in port._free] == [before], "a good connection is used again"
+
+
 async def test_a_cancelled_wait_drops_its_connection(async_store: RedisStore) -> None:
     port = async_store._port
     assert isinstance(port, AsyncPort)

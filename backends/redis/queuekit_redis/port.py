@@ -262,13 +262,8 @@ class AsyncPort(Pooled):
         """Connected, and not closed by the server while it lay idle."""
         try:
             await connection.connect()
-            # redis-py before 8 has the other name
-            look = getattr(connection, "can_read", None) or connection.can_read_destructive
-            try:
-                if not await look():
-                    return
-            except (RedisError, OSError):
-                pass  # closed: a new connection decides
+            if not _spoiled(connection):
+                return
             await connection.disconnect(nowait=True)
             await connection.connect()
         except (RedisError, OSError) as error:
@@ -366,6 +361,17 @@ class AsyncPort(Pooled):
             await connection.disconnect(nowait=True)
         for sentinel in self._sentinels:
             await sentinel.aclose()
+
+
+def _spoiled(connection: Any) -> bool:
+    """Whether an asynchronous connection was closed, or has something to read before anything was asked.
+
+    Looked at without waiting: redis-py before 8 looks with a time-out of zero, which can swallow a task's cancel.
+    """
+    stream, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
+    if stream is None or writer is None:
+        return True
+    return bool(stream.at_eof() or stream.exception() or writer.is_closing() or getattr(stream, "_buffer", b""))
 
 
 def _block(seconds: float) -> str:
