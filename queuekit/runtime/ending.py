@@ -18,6 +18,7 @@ from queuekit.runtime.claim import Claim, Stop
 
 log = logging.getLogger("queuekit.runtime")
 UNKNOWN_TASK_DELAYS = (1000, 2000, 4000, 8000, 16000)  # ms; then parked
+LONGEST = 1000 * 365 * 86_400_000  # ms: whoever waits longer waits for ever, and no store's numbers end before
 _UNKNOWN = "UnknownTask"
 
 
@@ -53,11 +54,11 @@ class Endings:
         error = failure.sole(error)
         outcome = Outcome(claim.id, claim.token, Kind.FAILED, keep=policy.keep_failed)
         if isinstance(error, Snooze):
-            outcome.kind, outcome.keep, outcome.delay, outcome.at = Kind.SNOOZED, None, error.delay, error.at
+            outcome.kind, outcome.keep, outcome.delay, outcome.at = Kind.SNOOZED, None, _bounded(error.delay), error.at
         elif isinstance(error, (Cancel, Cancelled)):
-            outcome.kind, outcome.reason = Kind.CANCELLED, str(error)
+            outcome.kind, outcome.reason = Kind.CANCELLED, failure.message(error)
         elif isinstance(error, Fail):
-            outcome.error, outcome.reason = self._describe(claim, error), str(error)
+            outcome.error, outcome.reason = self._describe(claim, error), failure.message(error)
         else:
             outcome.error = self._describe(claim, error)
             self._again(claim.record, policy, error, outcome)
@@ -72,7 +73,7 @@ class Endings:
 
     def parked(self, claim: Claim, reason: str) -> Outcome:
         """The worker cannot run it, now or later."""
-        return Outcome(claim.id, claim.token, Kind.PARKED, reason=reason)
+        return Outcome(claim.id, claim.token, Kind.PARKED, reason=failure.tidy(reason))
 
     def unknown_task(self, claim: Claim) -> Outcome:
         """No handler here: another worker may have one, so it waits a little longer each time, then is parked.
@@ -106,10 +107,15 @@ class Endings:
         else:
             return
         if delay is not None:
-            outcome.kind, outcome.delay, outcome.keep = Kind.RETRY, delay, None
+            outcome.kind, outcome.delay, outcome.keep = Kind.RETRY, _bounded(delay), None
 
     def _describe(self, claim: Claim, error: BaseException) -> bytes:
         return failure.describe(error, attempt=claim.record.attempt, worker=self.worker)
+
+
+def _bounded(delay: int | None) -> int | None:
+    """A delay every store can add to its clock: one it cannot would hold up all outcomes that go along."""
+    return None if delay is None else min(delay, LONGEST)
 
 
 def _may_retry(policy: Policy, error: BaseException) -> bool:

@@ -75,6 +75,11 @@ def message(error: BaseException) -> str:
         text = str(error)
     except Exception as broken:  # noqa: BLE001  user code: str() of their exception
         text = f"(its message raised {type(broken).__name__})"
+    return tidy(text)
+
+
+def tidy(text: str) -> str:
+    """What somebody said, bounded and as every store can keep it: text it refused would hold up all that goes along."""
     return redact(_whole(text[: _MESSAGE_MAX * 2]))[:_MESSAGE_MAX]
 
 

@@ -200,6 +200,41 @@ async def test_a_payload_that_does_not_fit_is_parked_with_the_reason(new_kit: Ca
     assert (job.attempt, job.errors) == (1, ())
 
 
+ODD_ENDS: dict[str, Callable[[], Exception]] = {
+    "half a character": lambda: Fail("bad name \ud800"),
+    "half a character in a cancel": lambda: Cancel("bad name \ud800"),
+    "much": lambda: Fail("x" * 100_000),
+    "a snooze for ever": lambda: Snooze(1e300),
+    "a retry for ever": lambda: Retry(after=1e300),
+}
+
+
+@each_store
+@pytest.mark.parametrize("odd", ODD_ENDS)
+async def test_an_odd_end_of_one_job_does_not_hold_up_the_others(kit: QueueKit, odd: str) -> None:
+    @kit.task(attempts=2)
+    async def ends() -> None:
+        error = ODD_ENDS[odd]()
+        raise error
+
+    @kit.task
+    async def fine() -> str:
+        return "done"
+
+    handle, other = await ends.aenqueue(), await fine.aenqueue()
+    async with working(kit, concurrency=1, grace=0.1):
+        assert await other.aresult(timeout=5) == "done"
+    job = await handle.aget()
+    assert job is not None
+    assert job.state in (State.FAILED, State.CANCELLED, State.DELAYED)
+    assert len(job.reason or "") < 3000
+
+
+def test_a_reason_to_park_is_text_that_every_store_can_keep() -> None:
+    claim = Claim(JobRecord(queue="q", id="a", task="t", body=b""), Source("q", cap=1, lease=1), 0)
+    assert ending.Endings("w").parked(claim, "bad \ud800").reason == "bad ?"
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
 @pytest.mark.parametrize("place", ["loop", "thread"])
 async def test_an_exit_raised_by_a_handler_fails_its_job_and_not_the_worker(
