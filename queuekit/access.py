@@ -175,6 +175,10 @@ class Access:
         self._blocking, self._loops, self._pid = None, weakref.WeakKeyDictionary(), os.getpid()
 
     def _make(self, settings: Settings, *, blocking: bool) -> JobStore:
+        if settings.keys or settings.keys_file:
+            raise Unsupported(
+                "QUEUEKIT_KEYS: encryption comes with a later queuekit, and payloads would be stored readable; unset it"
+            )
         options = StoreOptions(
             namespace=settings.namespace,
             timeout=settings.timeout,

@@ -16,7 +16,8 @@ import typer
 from queuekit.cli import bench, demo, enqueue, exits, health, jobs, ping, queues, screen, setup, tasks, worker, workers
 from queuekit.cli.session import Json, Session, of
 from queuekit.domain.redact import redact
-from queuekit.errors import QueueKitError, StoreUnavailable
+from queuekit.errors import InvalidOption, QueueKitError, StoreUnavailable
+from queuekit.settings import log_levels
 
 RUN, PRODUCE, LOOK, STORE = "Run", "Produce", "Look", "Store"
 CHECK = {
@@ -68,7 +69,9 @@ def root(
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="A queuekit.toml. \\[env: QUEUEKIT_CONFIG]")
     ] = None,
-    env_file: Annotated[str | None, typer.Option(metavar="FILE", help="Read variables from FILE first.")] = None,
+    env_file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Read variables from FILE first. \\[env: QUEUEKIT_ENV_FILE]")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option("--log-level", "-l", metavar="LEVEL", help="debug, info, warning … \\[default: info]")
     ] = None,
@@ -82,6 +85,10 @@ def root(
     session = of(context)
     session.json, session.quiet, session.verbose = json, quiet, verbose
     level = log_level or ("debug" if verbose else "warning" if quiet else None)
+    try:
+        log_levels(level or "info")
+    except ValueError as error:
+        raise InvalidOption(f"-l {error}") from None
     session.take(app=app, url=url, namespace=namespace, config=config, env_file=env_file, log_level=level)
 
 
@@ -113,6 +120,6 @@ def describe(error: QueueKitError, session: Session) -> str:
     settings = session.kit.settings  # of the app, where one was loaded
     kind = next((kind for kind in CHECK if settings.url.startswith(kind[:5])), "")
     return (
-        f"the store cannot be reached: {redact(settings.url)} (chosen by {settings.chosen_by})\n  {text}{details}\n"
+        f"the store cannot be reached: {redact(settings.url)} (chosen by {session.chosen_by})\n  {text}{details}\n"
         f"  {CHECK.get(kind, 'Check that it runs, and that its URL is right.')}"
     )

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from queuekit.cli.screen import clean
 from queuekit.domain.redact import redact
+from queuekit.errors import InvalidOption
 from queuekit.settings import Settings
 
 FACTS = ("queue", "job", "task", "attempt", "worker")
@@ -40,13 +41,18 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def start(settings: Settings, *, lasting: bool) -> None:
-    """Send log lines to standard error, as QUEUEKIT_LOG and QUEUEKIT_LOG_FORMAT say.
+def start(settings: Settings, *, lasting: bool, path: str | None = None) -> None:
+    """Send log lines to standard error, or append them to `path`, as QUEUEKIT_LOG and QUEUEKIT_LOG_FORMAT say.
 
     Unless said, a command that lasts writes JSON where no terminal is; one that ends at once writes for people.
+    Raises InvalidOption for a path that cannot be written.
     """
-    handler = logging.StreamHandler()
-    as_text = (settings.log_format or ("json" if lasting and not sys.stderr.isatty() else "text")) == "text"
+    try:
+        handler = logging.StreamHandler() if path is None else logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise InvalidOption(f"--log-file {path}: {error.strerror}") from error
+    read_along = path is None and sys.stderr.isatty()
+    as_text = (settings.log_format or ("json" if lasting and not read_along else "text")) == "text"
     lines = TextLines("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%H:%M:%S")
     handler.setFormatter(lines if as_text else JsonLines())
     logging.getLogger().handlers[:] = [handler]

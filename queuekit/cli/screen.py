@@ -83,6 +83,13 @@ def when(moment: datetime | None) -> str:
     return f"{moment.astimezone().strftime('%Y-%m-%d %H:%M:%S')} ({far})"
 
 
+def listed(value: object) -> object:
+    """Several values as people write them: `a, b` and `k=v, k=v`; anything else as it is."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or None
+    return ", ".join(map(str, value)) or None if isinstance(value, (list, tuple)) else value
+
+
 def ago(span: timedelta | None) -> str:
     """A duration in its two largest units."""
     if span is None:

@@ -32,6 +32,7 @@ class Session:
     quiet: bool = False
     verbose: bool = False
     lasting: bool = False  # a worker: its log is collected by something
+    log_file: str | None = None  # where log lines go instead of standard error
     given: tuple[str, ...] = ()  # variables that options of this command line set
     _kit: QueueKit | None = None
     _settings: Settings | None = None
@@ -50,7 +51,7 @@ class Session:
             settings = Settings.load()
             if "QUEUEKIT_URL" in self.given:
                 settings = dataclasses.replace(settings, chosen_by="--url")
-            logs.start(settings, lasting=self.lasting)
+            logs.start(settings, lasting=self.lasting, path=self.log_file)
             self._settings = settings
         return self._settings
 
@@ -60,6 +61,12 @@ class Session:
         if self._kit is None:
             self._kit = QueueKit(settings=self.settings)
         return self._kit
+
+    @property
+    def chosen_by(self) -> str:
+        """What chose the store of the kit in use; an option of this command line by the option's name."""
+        said = self.kit.settings.chosen_by
+        return "--url" if said in self.given else said
 
     def loaded(self, app: str | None = None) -> QueueKit:
         """The user's kit with its modules imported. Raises AppError."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +15,10 @@ from queuekit.cli import logs, screen
 from queuekit.cli.session import Session, of
 from queuekit.clock import monotonic
 from queuekit.domain.duration import parse_duration
+from queuekit.domain.redact import redact
 from queuekit.errors import InvalidOption, StoreUnavailable
 
+log = logging.getLogger("queuekit.cli.worker")
 PAUSE = 0.5  # seconds between two looks at a store that is not there yet
 
 
@@ -32,6 +37,8 @@ Grace = Annotated[str | None, typer.Option(metavar="DURATION", help=_GRACE)]
 Burst = Annotated[bool, typer.Option("--burst", help="Stop when nothing is due.")]
 MaxJobs = Annotated[int | None, typer.Option(min=1, help="Stop after so many jobs.")]
 MaxRss = Annotated[str | None, typer.Option(metavar="SIZE", help="Stop when memory grows over this: 512MiB.")]
+JsonLogs = Annotated[bool, typer.Option("--json-logs", help="Log lines as JSON, whoever reads them.")]
+LogFile = Annotated[str | None, typer.Option(metavar="PATH", help="Append log lines to this file.")]
 WaitStore = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for the store at start.")]
 
 
@@ -48,13 +55,18 @@ def worker(
     max_jobs: MaxJobs = None,
     max_rss: MaxRss = None,
     wait_store: WaitStore = "30s",
+    json_logs: JsonLogs = False,
+    log_file: LogFile = None,
 ) -> None:
     """Run jobs until stopped.
 
-    TERM or INT once: finish what runs; twice: give everything back at once; QUIT: the same as twice.
+    TERM or INT once: finish what runs; twice: give everything back at once; QUIT: the same as twice; USR1: log what
+    runs.
     """
     session = of(context)
-    session.lasting = True
+    session.lasting, session.log_file = True, str(Path(log_file).absolute()) if log_file else None
+    if json_logs:
+        os.environ["QUEUEKIT_LOG_FORMAT"] = "json"
     settings = session.settings  # from here on log lines are as it says
     options: dict[str, Any] = {
         "queues": queues_of(queues) if queues else None,
@@ -68,11 +80,12 @@ def worker(
         "max_rss": max_rss,
         "wait_store": wait_store,
         "app": app or settings.app,  # several processes: each imports it anew
-        "prepare": partial(logs.start, lasting=True),
+        "prepare": partial(logs.start, lasting=True, path=session.log_file),
     }
     patience = parse_duration(wait_store) / 1000
     kit = session.loaded(app)
     _await_store(session, patience)
+    log.info("store: %s, chosen by %s", redact(kit.settings.url) or "a client", session.chosen_by)
     chosen = {name: value for name, value in options.items() if value is not None}
     raise typer.Exit(kit.worker(**chosen).run())
 

@@ -51,7 +51,8 @@ def show(context: typer.Context, worker: Worker, json: Json = False) -> None:
     if session.json:
         screen.show_json({**_plain(beat), "jobs": running})
         return
-    screen.fields({**_plain(beat), "started_at": screen.when(to_datetime(beat.started_at)),
+    said = {k: screen.listed(v) for k, v in _plain(beat).items()}
+    screen.fields({**said, "started_at": screen.when(to_datetime(beat.started_at)),
                    "seen": screen.when(to_datetime(beat.seen)), "jobs": "\n".join(running) or None})  # fmt: skip
 
 

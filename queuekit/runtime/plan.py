@@ -79,7 +79,7 @@ def plan(kit: QueueKit, options: Mapping[str, Any]) -> Plan:
     unknown = [name for name in options if name not in KNOWN]
     if unknown:
         raise InvalidOption(f"a worker has no option {', '.join(map(repr, unknown))}; known: {', '.join(KNOWN)}")
-    if options.get("health_port") is not None:
+    if options.get("health_port") is not None or kit.settings.health_port is not None:
         raise Unsupported("health_port comes with queuekit 0.2; until then probe with `queuekit health`")
     for name, one in kit.definitions.items():
         if "rate" in one.options:

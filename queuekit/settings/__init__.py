@@ -4,6 +4,6 @@ from queuekit.domain.redact import redact
 from queuekit.settings.choice import EXTRAS, PROVIDERS
 from queuekit.settings.files import unread_env_file
 from queuekit.settings.load import Settings
-from queuekit.settings.table import VARIABLES
+from queuekit.settings.table import VARIABLES, log_levels
 
-__all__ = ["EXTRAS", "PROVIDERS", "VARIABLES", "Settings", "redact", "unread_env_file"]
+__all__ = ["EXTRAS", "PROVIDERS", "VARIABLES", "Settings", "log_levels", "redact", "unread_env_file"]

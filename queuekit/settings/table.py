@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+LEASE_MIN = 100  # ms
 _SIZES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "k": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 
 
@@ -65,6 +66,13 @@ def _duration(value: object) -> object:
     ms = parse_duration(value)
     if ms == 0:
         raise ValueError("use more than nothing")
+    return ms
+
+
+def _lease(value: object) -> object:
+    ms = _duration(value)
+    if isinstance(ms, int) and ms < LEASE_MIN:
+        raise ValueError("use 100ms or more: no worker could renew a shorter one in time")
     return ms
 
 
@@ -131,7 +139,7 @@ TABLE = (
     Variable("QUEUEKIT_CONCURRENCY", "concurrency", int, _count(1)),
     Variable("QUEUEKIT_GRACE", "grace", int, _grace),
     Variable("QUEUEKIT_PROCESSES", "processes", int, _count(1)),
-    Variable("QUEUEKIT_LEASE", "lease", int, _duration),
+    Variable("QUEUEKIT_LEASE", "lease", int, _lease),
     Variable("QUEUEKIT_TIMEOUT", "timeout", int, _duration),
     Variable("QUEUEKIT_DURABILITY", "durability", Literal["acknowledged", "replicated"], _lower),
     Variable("QUEUEKIT_ALLOW_EVICTION", "allow_eviction", bool),

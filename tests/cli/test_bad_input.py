@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_a_worker_waits_for_its_store_and_then_gives_up(shell: Shell) -> None:
     assert ran.code == 69
     assert "canary-7" not in ran.err
     assert "waiting up to 1 s" in ran.err
+    assert "chosen by QUEUEKIT_URL" in ran.err
+    assert "chosen by --url" in shell("-u", url, "worker", "app:kit", "--wait-store", "0").err
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,33 @@ def test_a_bad_namespace_is_refused(shell: Shell) -> None:
     ran = shell("-n", "a:b", "ping")
     assert ran.code == 2
     assert "namespace" in ran.err
+
+
+def test_a_level_that_is_none_is_refused(shell: Shell) -> None:
+    ran = shell("-l", "loud", "ping")
+    assert (ran.code, "-l 'loud'" in ran.err, "debug, info" in ran.err) == (2, True, True)
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("redis", "redis"), ("mongodb+srv", "mongo")])
+@pytest.mark.parametrize("found", [True, False], ids=["driver missing", "backend missing"])
+def test_a_missing_extra_is_told_with_its_install_line(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, scheme: str, extra: str, found: bool
+) -> None:
+    points = {scheme: EntryPoint(scheme, "not_installed_at_all:backend", "queuekit.backends")} if found else {}
+    monkeypatch.setattr("queuekit.store.registry.schemes", lambda: points)
+    ran = shell("-u", f"{scheme}://h/x", "ping")
+    assert (ran.code, f"pip install 'queuekit[{extra}]'" in ran.err) == (2, True)
+
+
+def test_keys_are_refused_while_nothing_is_encrypted(shell: Shell) -> None:
+    for env in ({"QUEUEKIT_KEYS": "k1:c2VjcmV0"}, {"QUEUEKIT_KEYS_FILE": "keys"}):
+        ran = shell("enqueue", "mail", "send", '{"to": "a"}', env=env)
+        assert (ran.code, "readable" in ran.err) == (2, True)
+
+
+def test_a_health_port_is_refused_where_it_stands(shell: Shell) -> None:
+    ran = shell("worker", "app:kit", "--burst", env={"QUEUEKIT_HEALTH_PORT": "8080"})
+    assert (ran.code, "queuekit health" in ran.err) == (2, True)
 
 
 def test_an_unknown_option_names_the_nearest(shell: Shell) -> None:

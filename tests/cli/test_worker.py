@@ -133,7 +133,7 @@ def test_a_running_worker_is_listed_shown_and_forgotten(slow: Shell) -> None:
         assert (beat["pid"], beat["queues"]) == (worker.pid, ["mail"])
         shown = slow("workers", "show", beat["id"][:-2], "--json").json
         assert shown["jobs"] == ["mail/one"]
-        assert slow("workers", "show", beat["id"]).out
+        assert "queues:      mail\n" in slow("workers", "show", beat["id"]).out
         assert slow("workers", "show", "nobody").code == 1
         assert slow("health").code == 0
         assert slow("workers", "forget", beat["id"]).code == 0
@@ -150,3 +150,18 @@ def test_log_lines_are_json_where_no_terminal_is(slow: Shell) -> None:
     assert slow.process("-q", "worker", "slow:kit", "--burst").err == ""
     text = slow.process("worker", "slow:kit", "--burst", env={"QUEUEKIT_LOG_FORMAT": "text"}).err
     assert "INFO" in text
+    assert f"store: sqlite:///{slow.folder}/queue.db, chosen by QUEUEKIT_URL" in text
+    assert (
+        slow.process("worker", "slow:kit", "--burst", "--json-logs", env={"QUEUEKIT_LOG_FORMAT": "text"}).err[0] == "{"
+    )
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_log_lines_go_to_a_file_that_is_named(slow: Shell, processes: str) -> None:
+    for _ in range(2):
+        ran = slow.process("worker", "slow:kit", "--burst", "-p", processes, "--log-file", "worker.log")
+        assert (ran.code, ran.err) == (0, "")
+    ends = [line for line in (slow.folder / "worker.log").read_text().splitlines() if " ended: " in line]
+    assert len(ends) == 2 * int(processes)
+    ran = slow("worker", "slow:kit", "--burst", "--log-file", "no/such/folder.log")
+    assert (ran.code, "No such file" in ran.err) == (2, True)

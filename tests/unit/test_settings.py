@@ -225,6 +225,7 @@ def test_debug_gives_way_to_an_explicit_log() -> None:
         ("QUEUEKIT_CONCURRENCY", "many", "whole number"),
         ("QUEUEKIT_GRACE", "soon", "no duration"),
         ("QUEUEKIT_LEASE", "0", "more than nothing"),
+        ("QUEUEKIT_LEASE", "99ms", "100ms or more"),
         ("QUEUEKIT_TIMEOUT", "-1", "below zero"),
         ("QUEUEKIT_DURABILITY", "sure", "'acknowledged' or 'replicated'"),
         ("QUEUEKIT_ALLOW_EVICTION", "maybe", "boolean"),
