@@ -84,6 +84,7 @@ def show(context: typer.Context, job: Ref, json: Json = False) -> None:
             "job": f"{found.queue}/{found.id}",
             "task": found.task,
             "state": found.state,
+            "reason": found.reason,
             "attempt": f"{found.attempt} of {found.attempts}" + (f", crashes {found.crashes}" if found.crashes else ""),
             "priority": found.priority,
             "created": screen.when(found.created_at),
@@ -114,6 +115,12 @@ def why(context: typer.Context, job: Ref, json: Json = False) -> None:
     if position is None:
         raise _missing(session, job)
     reasons = list(position.reasons)
+    found = session.kit.get(name, queue=queue)
+    if found is not None and found.state is position.state:
+        if found.state is State.DELAYED and found.run_at is not None:
+            reasons.append(f"due {screen.when(found.run_at)}")
+        elif found.reason:  # of a parked or ended one
+            reasons.append(found.reason)
     takers = [w for w in session.ask(store.workers()) if queue in w.queues]
     if position.state in (State.WAITING, State.DELAYED) and not takers:
         reasons.append(f"no live worker takes the queue {queue}")
@@ -267,7 +274,7 @@ def _missing(session: Session, job: str) -> typer.Exit:
 
 
 def _last(job: Job) -> str | None:
-    return f"{job.errors[-1].type}: {job.errors[-1].message}" if job.errors else None
+    return f"{job.errors[-1].type}: {job.errors[-1].message}" if job.errors else job.reason
 
 
 def _compact(value: object) -> str:

@@ -48,6 +48,8 @@ def show(context: typer.Context, queue: Name, json: Json = False) -> None:
     store = session.store()
     if queue_name(queue) not in session.ask(store.queues()):
         screen.tell(f"{queue}: no such queue")
+        if session.json:
+            screen.show_json(None)
         raise typer.Exit(exits.NO)
     counts, conf = session.ask(store.count(queue)), session.ask(store.conf(queue))
     layers = {"declared": _said(conf.declared), "override": _said(conf.override), "effective": _said(conf.effective)}
@@ -119,8 +121,9 @@ def prune(
 ) -> None:
     """Remove jobs of one state; `-s waiting` empties a queue."""
     session, which = reading(context, json), state_of(state)
-    if which in (State.WAITING, State.DELAYED, State.BLOCKED):
-        _agreed(session, f"remove {which} jobs of {queue}, which will then never run?", yes=yes)
+    if which not in (State.COMPLETED, State.CANCELLED):
+        never = "run again" if which in (State.FAILED, State.PARKED) else "run"
+        _agreed(session, f"remove {which} jobs of {queue}, which will then never {never}?", yes=yes)
     removed, one = 0, session.kit.queue(queue)
     while limit is None or removed < limit:
         some = one.prune(which, older_than=older_than, limit=1000 if limit is None else min(1000, limit - removed))

@@ -285,7 +285,8 @@ class _Call:
 
 def unfit(error: PayloadError) -> str:
     """A payload error on one line."""
-    return "; ".join((message(error), *error.errors)) if error.errors else message(error)
+    said = message(error)
+    return "; ".join((said, *(line for line in error.errors if line not in said)))
 
 
 async def _awaited(value: Any) -> object:

@@ -141,6 +141,12 @@ def test_prune_empties_a_queue_only_when_told_so(shell: Shell, worked: Callable[
     assert shell("queues", "prune", "mail", "-s", "active").code == 2
 
 
+def test_dead_letters_are_pruned_only_when_told_so(failed: Shell) -> None:
+    ran = failed("queues", "prune", "mail", "-s", "failed")
+    assert (ran.code, "never run again" in ran.err, count(failed, "failed")) == (2, True, 3)
+    assert failed("queues", "prune", "mail", "-s", "failed", "-y", "--json").json["removed"] == 3
+
+
 def test_obliterate_wants_the_name_twice(shell: Shell) -> None:
     put(shell, 3, "send", '{"to": "ada"}')
     assert shell("queues", "obliterate", "mail").code == 2

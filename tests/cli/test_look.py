@@ -115,7 +115,19 @@ def test_why_tells_what_stands_before_a_job(filled: Shell) -> None:
     filled("queues", "pause", "mail", "--reason", "stock-taking")
     assert "stock-taking" in filled("jobs", "why", "mail/two").out
     filled("enqueue", "mail", "send", '{"to": "bob"}', "-o", "id=later", "-o", "delay=1h")
-    assert filled("jobs", "why", "mail/later", "--json").json["state"] == "delayed"
+    later = filled("jobs", "why", "mail/later", "--json").json
+    assert later["state"] == "delayed"
+    assert any(reason.startswith("due ") for reason in later["reasons"])
+
+
+def test_why_a_job_was_parked_is_told_wherever_one_looks(shell: Shell, worked: Callable[[], Ran]) -> None:
+    shell("enqueue", "mail", "send", '{"colour": "red"}', "-o", "id=odd")
+    worked()
+    reason = shell("jobs", "show", "mail/odd", "--json").json["reason"]
+    assert reason.count("to: missing") == 1
+    assert shell("jobs", "why", "mail/odd", "--json").json["reasons"] == [reason]
+    for command in (("show", "mail/odd"), ("why", "mail/odd"), ("list",)):
+        assert "to: missing" in shell("jobs", *command).out
 
 
 def test_health_is_unhealthy_where_jobs_wait_for_nobody(filled: Shell, worked: Callable[[], Ran]) -> None:

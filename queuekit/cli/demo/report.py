@@ -104,7 +104,7 @@ def show(sums: Sums, *, folder: str, store: str, wall: float) -> None:
             "store": store,
             "folder": folder,
             "files": f"{sums.files:,}: {sums.completed:,} completed, {sums.failed:,} failed for good (dead letters)",
-            "retries": f"{sums.retried:,} injected transient errors, each recovered at its next attempt",
+            "retries": f"{sums.retried:,} injected transient errors, each gone at the next attempt",
             "speed": f"{sums.files / seconds:,.0f} jobs/s from the first start to the last end, {wall:.1f} s in all",
             "wait": _percentiles(sums.waits),
             "run": _percentiles(sums.runs),
