@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 import threading
 import warnings
@@ -19,7 +20,7 @@ from queuekit_mongo.store import MongoStore
 from queuekit_mongo.store.room import Mark
 
 from queuekit import clock, ids
-from queuekit.domain.job import JobSpec
+from queuekit.domain.job import JobSpec, Retention
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refusal
 from queuekit.domain.query import Change, Verb
@@ -407,6 +408,77 @@ def test_a_producer_that_was_slow_takes_its_jobs_back_if_the_queue_left_meanwhil
     with pytest.raises(Moved):
         put(store, "b")
     assert direct(store.get("q", ["b"])) == [None]
+
+
+# ------------------------------------------------------------------ many at once
+
+
+def test_an_end_that_could_not_be_written_is_not_passed_over(
+    store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "a")
+    (job,) = claim(store).claims
+    port: Any = store.room.port
+    plain = port.bulk
+
+    async def outrun(room: str, writes: Any) -> Any:
+        jobs_of(store).update_one({"_id": store.room.names.job("q", "a")}, {"$inc": {"rev": 1}})
+        return await plain(room, writes)
+
+    op, ends = Op(ids.nonce(), 1), (Outcome("a", job.token or "", Kind.FAILED),)
+    with monkeypatch.context() as patch:
+        patch.setattr(port, "bulk", outrun)
+        with pytest.raises(StoreUnavailable) as caught:
+            claim(store, 0, op, ends)
+    assert caught.value.outcome == "unknown"
+    assert claim(store, 0, op, ends).refused == []
+    (ended,) = direct(store.get("q", ["a"]))
+    assert ended is not None
+    assert ended.state is State.FAILED
+
+
+def test_of_two_that_prune_at_once_none_removes_what_is_kept(
+    mongo_url: str, store: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"j{i}" for i in range(9)]
+    put(store, *names)
+    jobs = claim(store, 9).claims
+    claim(store, 0, outcomes=tuple(Outcome(job.id, job.token or "", Kind.COMPLETED) for job in jobs))
+    conf = direct(store.conf("q"))
+    direct(store.configure("q", dataclasses.replace(conf, override=Limits(keep_completed=Retention(3)))))
+    other = opened(mongo_url, namespace=store.room.names.namespace)
+    port: Any = store.room.port
+    plain, removed = port.find, list[int]()
+
+    async def later(query: Any) -> Any:
+        if query.filter.get("state") == "completed" and not removed:
+            removed.append(direct(other.prune("q"))[0])
+        return await plain(query)
+
+    monkeypatch.setattr(port, "find", later)
+    assert direct(store.prune("q")) == (0, False)
+    assert removed == [6]
+    assert direct(store.count("q")).states[State.COMPLETED] == 3
+    direct(other.close())
+
+
+def test_a_claim_passes_a_bounded_number_of_jobs_that_were_not_started_in_time(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened(mongo_url)
+    put(made, "run")
+    (job,) = claim(made).claims
+    direct(made.enqueue("q", [spec(f"j{i}", expires_in=1) for i in range(300)], Op(ids.nonce(), 1)))
+    put(made, "live")
+    monkeypatch.setattr(made.room, "shift", lambda: 1000)
+    answer = claim(made, outcomes=(Outcome("run", job.token or "", Kind.COMPLETED),))
+    assert (answer.claims, answer.refused, answer.more) == ([], [], True)
+    counts = direct(made.count("q")).states
+    assert counts[State.COMPLETED] == 1
+    assert 0 < counts[State.CANCELLED] < 100
+    claimed = [job.id for _ in range(20) for job in claim(made).claims]
+    assert claimed == ["live"]
+    direct(made.close())
 
 
 # ------------------------------------------------------------------ the low-water mark

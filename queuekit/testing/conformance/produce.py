@@ -211,6 +211,22 @@ async def test_a_full_queue_still_answers_for_a_job_it_has(store: JobStore) -> N
     assert created(await Producer(store).put("a")) == [False]
 
 
+async def test_a_full_queue_refuses_an_id_whose_job_was_removed(store: JobStore) -> None:
+    await set_limits(store, max_size=1)
+    worker, once = Worker(store), spec("a", keep_completed=KEEP_NOTHING)
+    await Producer(store).put(once)
+    await worker.end(await worker.take("a"))
+    await Producer(store).put("b")
+
+    for jobs in ([once], ["c", once], [once, "c"]):
+        with pytest.raises(QueueFull):
+            await Producer(store).put(*jobs)
+
+    assert await store.get(Q, ["a", "c"]) == [None, None]
+    await worker.end(await worker.take("b"))
+    assert created(await Producer(store).put(once)) == [True]
+
+
 async def test_a_full_queue_still_takes_jobs_back(store: JobStore) -> None:
     await Producer(store).put("a", "b", "c")
     worker = Worker(store)

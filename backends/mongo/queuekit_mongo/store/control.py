@@ -91,14 +91,23 @@ class _Pruning:
         """Bring one class of ended jobs within its limits."""
         stored = str(state) if label is None else state + OWN
         if kept.count is not None:
-            more = {} if label is None else {"keep": label}
-            index = TIMER if label is None else KEPT
-            have = await self.room.port.count(
-                Find(room=JOBS, filter=pages.timed(self.key, stored, **more), index=index)
-            )
-            await self._remove(stored, have - kept.count, None, label)
+            await self._trim(stored, kept.count, label)
         if kept.age is not None:
             await self._remove(stored, self.limit, self.view.now - kept.age, label)
+
+    async def _trim(self, stored: str, count: int, label: str | None) -> None:
+        """Remove the oldest over a count. They are counted again once they are found: of two that prune at once, one
+        that counted before the other removed, and looked for the oldest after it, would remove what is to be kept."""
+        more = {} if label is None else {"keep": label}
+        index, port = TIMER if label is None else KEPT, self.room.port
+        standing = Find(room=JOBS, filter=pages.timed(self.key, stored, **more), index=index)
+        over, left = await port.count(standing) - count, self.limit - self.removed
+        if over <= 0 or left <= 0:
+            self.more = self.more or over > 0
+            return
+        docs = await port.find(removals.oldest(self.key, stored, min(over, left + 1), keep=label))
+        over = await port.count(standing) - count
+        await self._drop(docs[: max(0, over)])
 
     async def older(self, state: State, moment: int) -> None:
         """Remove jobs that entered a state before a moment."""

@@ -22,6 +22,7 @@ from queuekit_mongo.store.room import CLAIMED, MARK_AGE, SLOW_SCAN, Mark, Room, 
 from queuekit_mongo.store.settle import Settling
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
+EXPIRING: Final = 20  # searches of a call that go on because they met jobs which were not started in time
 
 
 async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
@@ -103,9 +104,16 @@ class _Claiming:
         if self.view.paused is not None:
             return []
         docs, slow = await self._scan(want)
-        while want and (late := [doc for doc in docs if doc.get("expiry", self.view.now + 1) <= self.view.now]):
+        late = self._late(docs)
+        for _ in range(EXPIRING):
+            if not want or not late:
+                break
             await expire(self.room, self.queue, self.view, late)
             docs, slow = await self._scan(want)
+            late = self._late(docs)
+        if want and late:  # outcomes wait for this search: the next call goes on
+            self.reply.more = True
+            return []
         suspects = [doc for doc in docs if doc["line"] == SUSPECT]
         ready = [doc for doc in docs if doc["line"] == READY]
         if len(suspects) > 1 and len(ready) <= want and want:
@@ -118,6 +126,10 @@ class _Claiming:
         if slow and chosen and chosen[-1]["line"] == READY and self.room.claimed.get(self.queue, 0) >= CLAIMED:
             self._mark(chosen[-1])
         return chosen
+
+    def _late(self, docs: Sequence[Document]) -> list[Document]:
+        """Those that were not started in time."""
+        return [doc for doc in docs if doc.get("expiry", self.view.now + 1) <= self.view.now]
 
     async def _scan(self, want: int) -> tuple[list[Document], bool]:
         """The foremost waiting jobs: behind the low-water mark if one is set and enough stand there, else all."""

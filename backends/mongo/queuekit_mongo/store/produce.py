@@ -75,6 +75,7 @@ class _Call:
         self.receipts: dict[int, Receipt] = {}
         self.replayed = False
         self.made: set[str] = set()  # written by this very attempt
+        self.revived = 0  # of what is to be written, jobs that come in where a stub stands
         self.begun = room.port.monotonic()
         self.docs = self._documents()
 
@@ -102,12 +103,17 @@ class _Call:
             try:
                 todo, writes = await self._look() if look_first or round_ else (self._all(), [])
             except Conflict:
-                if self.made:  # only where a race was lost outside a transaction: the whole call is refused
-                    await self.room.port.delete(JOBS, queries.withdraw(sorted(self.made), self.op.token))
+                await self._withdraw()
                 raise
             try:
                 if await self._write(todo, writes, size):
                     return
+            except Full as full:
+                await self._withdraw()
+                more = len(todo) + self.revived
+                raise QueueFull(
+                    f"queue {self.queue}: {full.have} jobs wait, {more} more are over max_size {size}"
+                ) from full
             except (Duplicate, Contended):
                 if self.room.port.monotonic() > deadline:
                     break
@@ -117,6 +123,11 @@ class _Call:
             outcome="unknown",
             op=self.op.token,
         )
+
+    async def _withdraw(self) -> None:
+        """The whole call is refused: what it wrote goes. Only where a race was lost outside a transaction."""
+        if self.made:
+            await self.room.port.delete(JOBS, queries.withdraw(sorted(self.made), self.op.token))
 
     def _all(self) -> list[int]:
         """Every spec whose id is not named twice; of equal ones the first."""
@@ -144,6 +155,7 @@ class _Call:
 
     def _sort(self, there: dict[str, Document], held: dict[str, Document], writes: list[Write]) -> list[int]:
         self.receipts.clear()
+        self.revived = 0
         todo: list[int] = []
         new: dict[str, int] = {}
         drafts: dict[str, moves.Draft] = {}
@@ -171,6 +183,7 @@ class _Call:
                     todo.append(index)
                 else:
                     writes.append(queries.revive_stub(old, doc))
+                    self.revived += 1
                     self.made.add(doc["_id"])
                     self.receipts[index] = Receipt(spec.id, True)
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
@@ -199,17 +212,13 @@ class _Call:
         room = self.room
         docs = [self.docs[index] for index in todo]
         if writes:
+            if size is not None and (docs or self.revived):  # before the first write: a refused call leaves nothing
+                await self._fit(len(docs) + self.revived, size)
             done = await room.port.bulk(JOBS, writes)
             if done.met < len(writes) or done.duplicates:
                 return False
-        if docs:
-            try:
-                if not await self._insert(docs, size):
-                    return False
-            except Full as full:
-                raise QueueFull(
-                    f"queue {self.queue}: {full.have} jobs wait, {len(docs)} more are over max_size {size}"
-                ) from full
+        if docs and not await self._insert(docs, size):
+            return False
         for index in todo:
             self.receipts[index] = Receipt(self.jobs[index].id, True)
             self.made.add(self.docs[index]["_id"])
@@ -236,15 +245,18 @@ class _Call:
     async def _insert_bounded(self, docs: list[Document], size: int) -> bool:
         """Insert unless the queue would be over its size: exact where there are transactions."""
         room = self.room
-        full = queries.filling(self.key)
         if room.replica:
-            gate = queries.touch(self.key)
+            gate, full = queries.touch(self.key), queries.filling(self.key)
             await room.port.insert_whole(Insertion(room=JOBS, docs=docs, gate=gate, full=full, size=size))
             return True
-        have = sum([await room.port.count(query) for query in full])
-        if have + len(docs) > size:
-            raise Full(have)
+        await self._fit(len(docs), size)
         return await self._insert_each(docs)
+
+    async def _fit(self, more: int, size: int) -> None:
+        """Raises Full where so many jobs more would be over the size of the queue."""
+        have = sum([await self.room.port.count(query) for query in queries.filling(self.key)])
+        if have + more > size:
+            raise Full(have)
 
     async def confirm_home(self) -> None:
         """A call that took long asks again whether the queue still lives here, and takes its jobs back if not."""

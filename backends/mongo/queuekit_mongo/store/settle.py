@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from queuekit.domain.job import Retention
 from queuekit.domain.outcome import Exchange, Kind, Op, Outcome, Refusal
 from queuekit.domain.state import State
+from queuekit.errors import StoreUnavailable
 from queuekit_mongo import moves, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import GONE, Document
@@ -90,6 +91,12 @@ class Settling:
                     writes.append(queries.drafted(draft.old, draft.update()))
                     tried.append((outcome, draft))
             pending = later + await self._write(writes, tried, applied)
+        if pending:  # silence would say that they were applied
+            raise StoreUnavailable(
+                f"queue {self.queue}: jobs changed faster than their ends could be written; repeat it",
+                outcome="unknown",
+                op=self.op.token,
+            )
 
     def _draft(self, doc: Document | None, outcome: Outcome, applied: set[str]) -> moves.Draft | None:
         """What settling makes of a document; None where there is nothing to write, its refusal noted."""
