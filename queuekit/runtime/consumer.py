@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from queuekit import clock
+from queuekit.domain.job import BATCH_MAX
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refusal
 from queuekit.domain.redact import redact
 from queuekit.domain.state import Line
@@ -216,7 +217,8 @@ class Consumer:
 
     async def _exchange(self, source: Source, want: int) -> None:
         pairs = self._outgoing(source)
-        strays, source.strays = source.strays, []
+        room = BATCH_MAX - len(pairs)
+        strays, source.strays = source.strays[:room], source.strays[room:]
         if not pairs and not strays and not want:
             await self._rest()  # all that was to send waits for its notes to arrive
             return

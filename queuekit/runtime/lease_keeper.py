@@ -51,7 +51,8 @@ class LeaseKeeper:
         self._watch = watch  # called at each tick, for the lag
         self._lock = threading.Lock()
         self._held: dict[Source, dict[str, Claim]] = {}
-        self._settling: dict[Source, set[tuple[str, str]]] = {}
+        self._settling: dict[Source, set[tuple[str, str]]] = {}  # or fenced: whose ends are still to be answered
+        self._order: list[Source] = []  # whose turn it is: a queue that did not answer goes behind the others
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._away = False
@@ -62,6 +63,7 @@ class LeaseKeeper:
         for source in sources:
             self._held[source] = {}
             self._settling[source] = set()
+        self._order = list(self._held)
         self._thread = threading.Thread(target=self._run, name="queuekit-lease-keeper", daemon=True)
         self._thread.start()
 
@@ -109,18 +111,24 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._stop.wait(self._tick()):
             self._watch()
-            answers = True
-            for source in self._held:
-                with self._lock:
-                    claims = list(self._held[source].values())
-                try:
-                    if answers and claims:
-                        answers = self._keep(source, claims)
-                except Exception:
-                    log.exception("renewing leases of queue %s failed", source.queue)
-            # One call that times out must not keep the others from being fenced in time.
-            for source in self._held:
-                self._fence(source)
+            self._turn()
+
+    def _turn(self) -> None:
+        for source in tuple(self._order):
+            with self._lock:
+                claims = list(self._held[source].values())
+            try:
+                answers = not claims or self._keep(source, claims)
+            except Exception:
+                log.exception("renewing leases of queue %s failed", source.queue)
+                continue
+            if not answers:  # what another shard or collection keeps may answer, so it is asked first from now on
+                self._order.remove(source)
+                self._order.append(source)
+                break
+        # One call that times out must not keep the others from being fenced in time.
+        for source in self._held:
+            self._fence(source)
 
     def _tick(self) -> float:
         return max(_LEAST_TICK, min([_TICK, *(source.lease / 12_000 for source in self._held)]))
@@ -148,10 +156,11 @@ class LeaseKeeper:
         except StoreUnavailable as error:
             self._unanswered(source, claims, error)
             return False
-        except QueueKitError as error:
-            log.error("queue %s: leases could not be renewed: %s", source.queue, error)
+        except Exception as error:  # whatever it is, ends must not wait for notes that are under way
+            known = isinstance(error, QueueKitError)
+            log.error("queue %s: leases could not be renewed: %s", source.queue, error, exc_info=not known)
             self._unanswered(source, claims, None)
-            return False
+            return True
         self._away = False
         self._answered(source, claims, reply, sent)
         for hold, claim in zip(holds, claims, strict=True):
@@ -224,6 +233,7 @@ class LeaseKeeper:
             over = [claim for claim in held.values() if claim.lease_end <= now]
             for claim in over:
                 del held[claim.id]
+                self._settling[source].add((claim.id, claim.token))  # no stray while its run goes on
         for claim in over:
             ref = claim.record.ref
             log.error(

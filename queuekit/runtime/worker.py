@@ -332,7 +332,8 @@ class Worker:
 
     def _found(self, source: Source, stray: Outcome) -> None:
         def put() -> None:
-            source.strays.append(stray)
+            if stray not in source.strays:  # each renewal names it until it was given back
+                source.strays.append(stray)
             self._consumer_of(source).wake()
 
         self._post(put)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
-from queuekit.domain.job import JobRecord
-from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.domain.job import BATCH_MAX, JobRecord
+from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome, Refusal
 from queuekit.domain.state import Line
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.claim import Claim, Stop
@@ -92,3 +93,21 @@ def test_a_paused_queue_is_polled_and_not_hurried_by_what_is_due() -> None:
     source.answered(want=4, claims=0, more=True, due_in=5)
     assert not source.wants(source.asked + 1)
     assert source.wants(source.asked + 5.1)
+
+
+async def test_no_call_carries_more_ends_than_a_store_takes() -> None:
+    source = Source("q", cap=4, lease=1000)
+    one = consumer(source)
+    sent: list[int] = []
+
+    async def exchange(queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        sent.append(len(outcomes))
+        return Exchange(now=0)
+
+    one.store.exchange = exchange  # type: ignore[method-assign]
+    one.keeper.settling = lambda source, claims: set()  # type: ignore[method-assign]
+    source.outbox = [(a_claim(source, f"a{n}"), Outcome(f"a{n}", "x:1", Kind.COMPLETED)) for n in range(BATCH_MAX)]
+    source.strays = [Outcome(f"s{n}", "x:2", Kind.RELEASED) for n in range(5)]
+    await one._exchange(source, 1)
+    await one._exchange(source, 1)
+    assert sent == [BATCH_MAX, 5]

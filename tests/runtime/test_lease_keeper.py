@@ -9,7 +9,7 @@ import pytest
 from queuekit import clock
 from queuekit.context import Report
 from queuekit.domain.job import JobRecord
-from queuekit.domain.outcome import Hold, Renewal
+from queuekit.domain.outcome import Hold, Outcome, Renewal
 from queuekit.errors import StoreUnavailable
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.lease_keeper import LeaseKeeper
@@ -25,13 +25,16 @@ class Store:
         self.renewed: list[list[Hold]] = []
         self.reply = Renewal(now=0, lease_until=30_000)
         self.during: Callable[[], object] = lambda: None
-        self.away = False
+        self.away: set[str] = set()
+        self.broken: Exception | None = None
 
     async def renew(self, queue: str, holds: list[Hold], lease: int, actor: str, upto: int) -> Renewal:
         self.renewed.append(list(holds))
         self.during()
-        if self.away:
+        if queue in self.away:
             raise StoreUnavailable("away")
+        if self.broken is not None:
+            raise self.broken
         return self.reply
 
 
@@ -42,15 +45,20 @@ class Table:
         self.store = Store()
         self.told: list[tuple[str, Stop, str]] = []
         self.woken = 0
+        self.found: list[Outcome] = []
         self.source = Source("q", cap=9, lease=int(LEASE * 1000))
         self.keeper = LeaseKeeper(
             lambda: self.store,  # type: ignore[arg-type,return-value]  # all it needs of one
             tell=lambda claim, stop, reason: self.told.append((claim.id, stop, reason)),
-            found=lambda source, outcome: None,
+            found=lambda source, outcome: self.found.append(outcome),
             wake=self._wake,
         )
-        self.keeper._held[self.source] = {}
-        self.keeper._settling[self.source] = set()
+        self.serve(self.source)
+
+    def serve(self, source: Source) -> None:
+        self.keeper._held[source] = {}
+        self.keeper._settling[source] = set()
+        self.keeper._order.append(source)
 
     def _wake(self, source: Source) -> None:
         self.woken += 1
@@ -62,10 +70,7 @@ class Table:
         return claim
 
     def turn(self) -> None:
-        claims = list(self.keeper._held[self.source].values())
-        if claims:
-            self.keeper._keep(self.source, claims)
-        self.keeper._fence(self.source)
+        self.keeper._turn()
 
     def sent(self) -> list[list[str]]:
         return [[hold.id for hold in holds] for holds in self.store.renewed]
@@ -116,7 +121,7 @@ def test_notes_that_did_not_arrive_are_sent_with_what_came_after(table: Table) -
     assert claim.report is not None
     claim.report.put_line(b"1")
     claim.report.put_progress(b"10%")
-    table.store.away = True
+    table.store.away = {"q"}
     table.turn()
     claim.report.put_line(b"2")
     assert claim.notes() == (b"10%", (b"1", b"2")), "an outcome takes them along"
@@ -164,8 +169,45 @@ def test_a_claim_of_the_same_job_replaces_one_that_was_lost_unnoticed(table: Tab
 
 
 def test_only_claims_whose_lease_has_ended_are_fenced(table: Table) -> None:
-    table.store.away = True
+    table.store.away = {"q"}
     table.keeper.hold(table.source, [table.claim("over", age=LEASE + 0.01), table.claim("near", age=LEASE - 1)])
     table.turn()
     assert table.told == [("over", Stop.FENCED, "")]
     assert list(table.keeper._held[table.source]) == ["near"]
+
+
+def test_a_queue_whose_store_does_not_answer_costs_the_others_one_turn_at_most(table: Table) -> None:
+    table.store.away = {"q"}
+    table.keeper.hold(table.source, [table.claim("a", age=11)])
+    other = Source("other", cap=9, lease=int(LEASE * 1000))
+    table.serve(other)
+    table.keeper.hold(other, [table.claim("b", age=11)])
+    table.turn()
+    table.turn()
+    assert ["b"] in table.sent()
+
+
+def test_a_renewal_that_breaks_keeps_no_end_waiting(table: Table) -> None:
+    claim = table.claim("a")
+    table.keeper.hold(table.source, [claim])
+    assert claim.report is not None
+    claim.report.put_line(b"1")
+    table.store.broken = KeyError("a driver's")
+    table.turn()
+    assert table.keeper.settling(table.source, [claim]) == set()
+    assert table.woken == 1
+    assert claim.notes() == (None, (b"1",))
+
+
+def test_a_fenced_claim_is_no_stray_while_its_run_goes_on(table: Table) -> None:
+    table.store.away = {"q"}
+    fenced = table.claim("over", age=LEASE + 0.01)
+    table.keeper.hold(table.source, [fenced])
+    table.turn()
+    table.store.away = set()
+    table.store.reply.strays = [("over", fenced.token), ("never", "a:2")]
+    table.keeper.hold(table.source, [table.claim("young", age=11)])
+    table.turn()
+    assert [outcome.id for outcome in table.found] == ["never"]
+    table.keeper.gone(table.source, [fenced])
+    assert not table.keeper._settling[table.source]
