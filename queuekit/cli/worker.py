@@ -60,8 +60,7 @@ def worker(
 ) -> None:
     """Run jobs until stopped.
 
-    TERM or INT once: finish what runs; twice: give everything back at once; QUIT: the same as twice; USR1: log what
-    runs.
+    TERM or INT once: finish what runs; twice, or QUIT: give everything back at once; USR1: log what runs.
     """
     session = of(context)
     session.lasting, session.log_file = True, str(Path(log_file).absolute()) if log_file else None

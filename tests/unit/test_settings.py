@@ -41,6 +41,12 @@ def test_the_variables_are_these() -> None:
     assert len(VARIABLES) == len(set(VARIABLES))
 
 
+def test_the_page_of_settings_lists_every_variable_once() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    listed = re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == sorted(VARIABLES)
+
+
 def test_every_field_has_one_row_of_the_same_type() -> None:
     hints = typing.get_type_hints(Settings)
     derived = {"chosen_by", "notes", "file", "file_tables", "given"}
