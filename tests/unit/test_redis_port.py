@@ -21,8 +21,9 @@ from redis import exceptions as rx
 
 from queuekit import ids
 from queuekit.domain.job import JobSpec
+from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Ask, Hold, Kind, Op, Outcome
-from queuekit.domain.query import Note
+from queuekit.domain.query import Note, WorkerBeat
 from queuekit.domain.state import State
 from queuekit.errors import ConfigError, QueueFull, StoreError, StoreUnavailable
 from queuekit.store.direct import direct
@@ -322,6 +323,12 @@ def test_a_full_server_refuses_new_jobs_and_still_drains(options: StoreOptions) 
         assert direct(full.count("q")).totals.enqueued == left
         client.config_set("maxmemory", client.info("memory")["used_memory"] - 100_000)  # far over the limit
         assert not direct(full.exchange("idle", Op("i", 1), [], Ask(want=0))).more  # it writes its record only
+        beat = WorkerBeat(id="w", host="h", pid=1, queues=("q", "other"), concurrency=1, started_at=1)
+        direct(full.beat(beat, 30_000))
+        assert [worker.id for worker in direct(full.workers())] == ["w"]
+        assert direct(full.watch("q", "j1", 0)) is not None
+        direct(full.configure("other", QueueConf(override=Limits(paused="full"))))
+        assert direct(full.count("other")).paused == "full"
         outcomes: list[Outcome] = []
         for k in range(1, n + 5):
             reply = direct(full.exchange("q", Op("w", k), outcomes, Ask(want=10, worker="w")))

