@@ -26,13 +26,12 @@ class Threads:
         """A future of what `call` returns in a thread. Cancelling it does not stop the thread: nothing can."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
+        if self._busy + 1 > self._started < self._size:
+            name = f"{self._name}-{self._started + 1}"
+            threading.Thread(target=self._serve, args=(loop,), name=name, daemon=True).start()
+            self._started += 1  # only now: a system out of threads raises, and may have some later
         self._busy += 1
         future.add_done_callback(self._freed)
-        if self._busy > self._started < self._size:
-            self._started += 1
-            threading.Thread(
-                target=self._serve, args=(loop,), name=f"{self._name}-{self._started}", daemon=True
-            ).start()
         self._work.put((call, future))
         return future
 
@@ -70,6 +69,8 @@ def _deliver(future: asyncio.Future[object], result: object, failure: BaseExcept
     elif isinstance(failure, (StopIteration, KeyboardInterrupt, SystemExit)):
         # A future refuses the first and re-raises the others through the loop: carry them inside.
         future.set_result(Raised(failure))
+    elif isinstance(failure, GeneratorExit):  # raised in a coroutine it would mean that somebody closes it
+        future.set_exception(RuntimeError("the handler raised GeneratorExit"))
     else:
         future.set_exception(failure)
 

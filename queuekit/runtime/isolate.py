@@ -45,5 +45,7 @@ def drive(
             waits = run(step, given)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:
+            raise RuntimeError("the handler raised GeneratorExit") from error
         finally:
             stage.on_loop = None

@@ -158,6 +158,8 @@ class Runner:
             waits = call.context.run(self._first_step, call)
         except StopIteration as stop:
             return stop.value
+        except GeneratorExit as error:  # the handler's own: nobody closes a coroutine that runs
+            raise RuntimeError("the handler raised GeneratorExit") from error
         finally:
             self.on_loop = None
         call.suspends()

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from queuekit import clock
-from queuekit.domain.outcome import Outcome
-from queuekit.runtime.claim import Claim
+from queuekit.domain.outcome import Kind, Outcome
+from queuekit.runtime.claim import Claim, Stop
 
 log = logging.getLogger("queuekit.runtime.slots")
 STUBBORN = 1.0  # seconds
@@ -111,6 +111,10 @@ class Slots:
                 outcome = await run(claim, self.next)
             except Exception as error:  # noqa: BLE001  a defect of ours must not cost the job or the slot
                 outcome = self._runner.broken(claim, error)
+            except BaseException:  # the loop goes down around a run that had not begun, or would not end
+                self._ended_run(claim, None if claim.stop is Stop.LOST else _given_back(claim))
+                self.released(claim)
+                raise
             finally:
                 del self.running[claim]
             self._ended_run(claim, outcome)
@@ -125,3 +129,7 @@ class Slots:
             elif ready and (breathe or now - since > BREATH):  # without work it waits anyway
                 await asyncio.sleep(0)
                 since = now
+
+
+def _given_back(claim: Claim) -> Outcome:
+    return Outcome(claim.id, claim.token, Kind.RELEASED)

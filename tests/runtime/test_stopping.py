@@ -171,6 +171,29 @@ def test_an_event_loop_that_goes_down_gives_everything_back(new_kit: Callable[..
     kit.close()
 
 
+def test_an_event_loop_that_goes_down_gives_back_what_waits_for_its_tasks_turn(
+    new_kit: Callable[..., QueueKit], store_url: str
+) -> None:
+    kit = new_kit()
+
+    @kit.task(concurrency=1)
+    async def one_by_one() -> None:
+        await asyncio.sleep(WAIT * 10)
+
+    handles = kit.enqueue_many([one_by_one.make() for _ in range(3)])
+
+    async def main() -> None:
+        worker = Worker(kit, concurrency=3, grace="1h")
+        await worker.__aenter__()
+        async with asyncio.timeout(WAIT):
+            while len(worker.running()) < 3:  # noqa: ASYNC110  nobody tells of a job that waits for its turn
+                await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert {handle.status() for handle in handles} == {State.WAITING}
+    kit.close()
+
+
 @each_store
 async def test_burst_runs_what_is_due_and_ends(kit: QueueKit) -> None:
     ran: list[int] = []
