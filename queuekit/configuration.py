@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from queuekit.domain import names, options
+from queuekit.errors import UnknownProvider
 
 if TYPE_CHECKING:
     from queuekit.settings import Settings
@@ -92,7 +93,12 @@ class Configuration:
 
             told = "memory://" if self._client and self._url is None else self._url  # so that no default is chosen
             env = None if told is None else {**os.environ, "QUEUEKIT_URL": told}
-            settings = Settings.load(env)
+            try:
+                settings = Settings.load(env)
+            except UnknownProvider as error:
+                if told is None:
+                    raise
+                raise UnknownProvider(str(error).replace("QUEUEKIT_URL", "QueueKit(url=…)", 1)) from None
         if self._url is not None:
             settings = dataclasses.replace(settings, url=self._url, chosen_by="QueueKit(url=…)", notes=())
         if self._client:

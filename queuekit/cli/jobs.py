@@ -59,10 +59,7 @@ def list_(
         return
     screen.table(
         ("job", "task", "state", "attempt", "created", "error"),
-        (
-            (f"{j.queue}/{j.id}", j.task, j.state, f"{j.attempt}/{j.attempts}", screen.when(j.created_at), _last(j))
-            for j in page.jobs
-        ),
+        ((f"{j.queue}/{j.id}", j.task, j.state, j.attempt, screen.when(j.created_at), _last(j)) for j in page.jobs),
         right=("attempt",),
     )
     if page.cursor:
@@ -85,7 +82,7 @@ def show(context: typer.Context, job: Ref, json: Json = False) -> None:
             "task": found.task,
             "state": found.state,
             "reason": found.reason,
-            "attempt": f"{found.attempt} of {found.attempts}" + (f", crashes {found.crashes}" if found.crashes else ""),
+            "attempt": f"{found.attempt}" + (f", crashes {found.crashes}" if found.crashes else ""),
             "priority": found.priority,
             "created": screen.when(found.created_at),
             "due": screen.when(found.run_at),

@@ -33,7 +33,7 @@ from queuekit.domain.values import (
     unique_json,
     whole,
 )
-from queuekit.errors import InvalidOption, QueueKitError
+from queuekit.errors import InvalidName, InvalidOption, QueueKitError
 
 Scope: TypeAlias = Literal["job", "task", "queue", "kit"]
 Executor: TypeAlias = Literal["auto", "async", "thread", "process"]
@@ -112,7 +112,8 @@ def parse(scope: Scope, given: Mapping[str, Any], where: str = "") -> dict[str, 
             parsed[name] = option.parse(value)
         except QueueKitError as error:
             at = f" of {where}" if where else ""
-            raise InvalidOption(f"option {name!r}{at}: {error}") from error
+            kind = InvalidName if isinstance(error, InvalidName) else InvalidOption
+            raise kind(f"option {name!r}{at}: {error}") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise InvalidOption(f"option {name!r} is {option.type}, not {value!r:.80}: {error}") from error
     if "delay" in parsed and "run_at" in parsed:

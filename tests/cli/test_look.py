@@ -79,6 +79,7 @@ def test_jobs_show_tells_everything_of_a_failed_job(shell: Shell, worked: Callab
     shell("enqueue", "mail", "breaks", '{"text": "the\\u001b[2J reason"}', "-o", "id=bad")
     assert worked().code == 0
     ran = shell("jobs", "show", "mail/bad")
+    assert "attempt:  1\n" in ran.out
     assert "ValueError" in ran.out
     assert "raise ValueError(text)" in ran.out
     assert "\x1b" not in ran.out

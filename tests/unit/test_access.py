@@ -188,6 +188,10 @@ def test_code_wins_over_environment_and_file(tmp_path: Path, monkeypatch: pytest
     assert QueueKit("memory://", namespace="mine", name="layers2").settings.namespace == "mine"
     with pytest.raises(UnknownProvider, match="nonsense"):
         QueueKit(name="layers3").queue("q").enqueue("t")
+    for url in ("nonsense", "amqp://u:canary@h"):
+        with pytest.raises(UnknownProvider, match=r"^QueueKit\(url=…\)") as caught:
+            QueueKit(url, name="layers4").health()
+        assert "canary" not in str(caught.value)
 
 
 def test_a_store_that_is_away_is_asked_for_its_time_and_no_longer() -> None:

@@ -14,7 +14,7 @@ from queuekit import Backoff, Group, Keep, Priority, Profile, Rate, Unique
 from queuekit.domain import options, typed
 from queuekit.domain.job import Retention, UniqueKey
 from queuekit.domain.options import Scope
-from queuekit.errors import InvalidOption
+from queuekit.errors import InvalidName, InvalidOption
 
 TYPED: dict[Scope, type] = {
     "job": typed.JobOptions, "task": typed.TaskOptions, "queue": typed.QueueOptions, "kit": typed.RunOptions,
@@ -92,7 +92,7 @@ def test_a_moment_and_what_stays_in_the_process() -> None:
     ],
 )
 def test_what_cannot_be_is_refused_with_a_word_of_help(said: dict[str, object], words: str) -> None:
-    with pytest.raises(InvalidOption, match=words):
+    with pytest.raises((InvalidOption, InvalidName), match=words):
         options.parse("job", said)
 
 

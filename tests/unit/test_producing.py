@@ -153,6 +153,10 @@ def test_by_name_without_the_handler(kit: TestKit) -> None:
         kit.queue("q").enqueue("no name")
     with pytest.raises(InvalidName):
         kit.queue("no queue")
+    with pytest.raises(InvalidName, match="option 'id'"):
+        kit.queue("q").enqueue("x", id="a/b")
+    with pytest.raises(InvalidName, match="option 'queue'"):
+        kit.queue("q").enqueue("x", queue="no queue")
 
 
 def test_by_name_of_a_task_that_is_known_the_payload_is_validated(kit: TestKit) -> None:
