@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 
 import typer
@@ -48,7 +49,7 @@ def facts(session: Session) -> dict[str, object]:
         "schema": pong.schema,
         "warnings": list(pong.warnings),
     }
-    unread = unread_env_file()
+    unread = unread_env_file(os.environ.get("QUEUEKIT_ENV_FILE"))
     if unread:
         found["not_read"] = f"{unread} holds settings, but is read only when named: --env-file .env"
     return found

@@ -95,9 +95,11 @@ def read_env(path: str) -> dict[str, str]:
     return variables
 
 
-def unread_env_file() -> Path | None:
-    """A .env file beside the project that sets variables of ours and that nobody named, so nobody reads it."""
+def unread_env_file(named: str | None = None) -> Path | None:
+    """A .env file beside the project that sets variables of ours and is not the one `named`, so nobody reads it."""
     path = project_folder() / ".env"
+    if named and Path(named).expanduser().resolve() == path.resolve():
+        return None
     try:
         names = set(read_env(str(path)))
     except ConfigError:

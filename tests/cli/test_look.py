@@ -72,7 +72,9 @@ def test_ping_tells_of_an_env_file_that_nobody_reads(shell: Shell) -> None:
     (shell.folder / "pyproject.toml").write_text("")
     (shell.folder / ".env").write_text("QUEUEKIT_NAMESPACE=fromfile\n")
     assert ".env" in shell("ping").out
-    assert shell("--env-file", ".env", "ping", "--json").json["namespace"] == "fromfile"
+    facts = shell("--env-file", ".env", "ping", "--json").json
+    assert facts["namespace"] == "fromfile"
+    assert "not_read" not in facts
 
 
 def test_jobs_show_tells_everything_of_a_failed_job(shell: Shell, worked: Callable[[], Ran]) -> None:
