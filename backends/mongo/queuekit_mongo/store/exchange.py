@@ -13,7 +13,7 @@ from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Home, Op, Outcome, Refusal
 from queuekit.domain.state import Line, State
 from queuekit.errors import InvalidOption, StoreUnavailable
-from queuekit_mongo import documents, queries
+from queuekit_mongo import documents, queries, removals
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
 from queuekit_mongo.statements import Group, Write
@@ -22,7 +22,8 @@ from queuekit_mongo.store.room import CLAIMED, MARK_AGE, SLOW_SCAN, Mark, Room, 
 from queuekit_mongo.store.settle import Settling
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
-EXPIRING: Final = 20  # searches of a call that go on because they met jobs which were not started in time
+EXPIRING: Final = 8  # times a call searches anew because it met jobs which were not started in time,
+EXPIRED: Final = 500  # and how many of those it cancels each time
 
 
 async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
@@ -108,7 +109,9 @@ class _Claiming:
         for _ in range(EXPIRING):
             if not want or not late:
                 break
-            await expire(self.room, self.queue, self.view, late)
+            more = await self.room.port.find(removals.unstarted(self.key, self.view.now, EXPIRED))
+            together = {doc["_id"]: doc for doc in (*late, *(doc for doc in more if "line" in doc))}
+            await expire(self.room, self.queue, self.view, list(together.values()))
             docs, slow = await self._scan(want)
             late = self._late(docs)
         if want and late:  # outcomes wait for this search: the next call goes on
