@@ -14,6 +14,7 @@ import time
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from queuekit import clock
@@ -140,11 +141,10 @@ class Access:
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> Loop:
         self._leave_parent()
-        entry = self._loops.get(loop)
-        if entry is not None:
-            if entry.opening is not None:
-                await asyncio.shield(entry.opening)
-            return entry
+        while (entry := self._loops.get(loop)) is not None:
+            if entry.opening is None:
+                return entry
+            await asyncio.shield(entry.opening)
         settings = self._settings()
         entry = Loop(self._make(settings, blocking=False), settings.timeout / 1000)
         entry.opening = loop.create_future()
@@ -154,13 +154,14 @@ class Access:
         except BaseException as error:
             self._loops.pop(loop, None)
             opening, entry.opening = entry.opening, None
-            opening.set_exception(
-                error if isinstance(error, Exception) else StoreUnavailable("opening was interrupted")
-            )
-            opening.exception()  # nobody may be waiting
+            if isinstance(error, Exception):
+                opening.set_exception(error)
+                opening.exception()  # nobody may be waiting
+            else:  # whoever opened was cancelled: the next who waits opens
+                opening.set_result(None)
             await entry.store.close()
             raise
-        entry.guard = _closing(entry.store)
+        entry.guard = _closing(entry.store, partial(self._loops.pop, loop, None))
         await anext(entry.guard)
         opening, entry.opening = entry.opening, None
         opening.set_result(None)
@@ -197,11 +198,15 @@ class Access:
         return chosen.blocking(settings.url, options) if blocking else chosen.asynchronous(settings.url, options)
 
 
-async def _closing(store: JobStore) -> AsyncGenerator[None, None]:
-    """Closes the store when it is closed: a loop that ends closes its asynchronous generators."""
+async def _closing(store: JobStore, forget: Callable[[], object]) -> AsyncGenerator[None, None]:
+    """Closes the store when it is closed: a loop that ends closes its asynchronous generators.
+
+    The entry goes too: what it holds leads back to the loop, and would keep every loop that ever was.
+    """
     try:
         yield
     finally:
+        forget()
         await store.close()
 
 

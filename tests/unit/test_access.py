@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +221,46 @@ def test_a_first_enqueue_by_name_needs_no_pydantic(tmp_path: Path) -> None:
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("QUEUE", "REDIS", "MONGO"))}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=60, cwd=tmp_path, env=env)
+
+
+def test_a_loop_that_has_ended_is_not_kept(file_kit: QueueKit) -> None:
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def use() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await file_kit.queue("q").aenqueue("t")
+
+    for _ in range(3):
+        asyncio.run(use())
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None, None]
+
+
+async def test_a_cancelled_first_use_fails_nobody_else(file_kit: QueueKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, opens = file_kit.access._make, []
+    began, held = asyncio.Event(), asyncio.Event()
+
+    def slow(*args: Any, **kwargs: Any) -> JobStore:
+        store = make(*args, **kwargs)
+        opening = store.open
+
+        async def open_slowly() -> None:
+            opens.append(1)
+            began.set()
+            if len(opens) == 1:
+                await held.wait()
+            await opening()
+
+        monkeypatch.setattr(store, "open", open_slowly, raising=False)
+        return store
+
+    monkeypatch.setattr(file_kit.access, "_make", slow)
+    first = asyncio.create_task(file_kit.async_store())
+    others = [asyncio.create_task(file_kit.async_store()) for _ in range(3)]
+    await began.wait()
+    await asyncio.sleep(0)
+    first.cancel()
+    stores = await asyncio.wait_for(asyncio.gather(*others), 10)
+    assert len({id(store) for store in stores}) == 1
+    assert len(opens) == 2
+    await file_kit.aclose()
