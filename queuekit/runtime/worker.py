@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -274,13 +274,22 @@ class Worker:
         await asyncio.to_thread(self._keeper.stop)
         try:
             await asyncio.wait_for(self._pulse.farewell(), _FAREWELL)
-        except (StoreUnavailable, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  its beat runs out by itself
             log.debug("no farewell: %s", redact(str(error)))
-        await self._kit.hooks.settle()
-        await self._runner.close()
+        await self._part("coroutine hooks", self._kit.hooks.settle())
+        await self._part("values injected for the whole worker", self._runner.close())
         self._threads.close()
         given = sum(consumer.given_back for consumer in self._consumers)
         log.info("worker %s ended: %d runs, %d given back", self.id, self._announcer.done, given)
+
+    async def _part(self, what: str, call: Coroutine[Any, Any, None]) -> None:
+        """Let code of the user end; everything is handed in, so it can neither hold up the end nor spoil it."""
+        try:
+            await asyncio.wait_for(call, FLUSH)
+        except TimeoutError:
+            log.error("%s did not end in %.0f s and are left behind", what, FLUSH)
+        except Exception:
+            log.exception("%s did not end well", what)
 
     async def _until_idle(self) -> None:
         """Until no claim is in hand, or the deadline, which may come nearer."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 
 from queuekit import Backoff, Inject, JobContext, JobFact, QueueKit, State
+from queuekit.runtime import worker
 from tests.runtime.conftest import WAIT, working
 
 
@@ -211,3 +212,29 @@ async def test_pausing_a_queue_stops_claims_and_resuming_wakes_the_worker(
         assert await handle.astatus() is State.WAITING
         await kit.queue("default").aresume()
         assert await handle.aresult(timeout=3) == 1, "woken, not polled"
+
+
+async def test_code_of_the_user_that_will_not_end_or_breaks_at_the_end_holds_up_no_stop(
+    kit: QueueKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "FLUSH", 0.1)
+    stuck = asyncio.Event()
+
+    @kit.on("completed")
+    async def never_ends(fact: JobFact) -> None:
+        await stuck.wait()
+
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("closing broke")
+
+    @kit.task
+    async def fine(n: int = Inject(broken, scope="worker")) -> int:
+        return n
+
+    handle = await fine.aenqueue()
+    async with asyncio.timeout(WAIT), working(kit) as one:
+        assert await handle.aresult(timeout=WAIT) == 1
+    stuck.set()
+    await kit.hooks.settle()
+    assert one.exit_code == 0
