@@ -16,6 +16,7 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient, MongoClient
 from queuekit_mongo.backend import backend
 from queuekit_mongo.collections import INDEXES, JOBS
+from queuekit_mongo.port import Done
 from queuekit_mongo.store import MongoStore, exchange
 from queuekit_mongo.store.room import Mark
 
@@ -25,7 +26,7 @@ from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refusal
 from queuekit.domain.query import Change, Verb
 from queuekit.domain.state import State
-from queuekit.errors import ConfigError, Moved, QueueFull, SchemaMismatch, StoreUnavailable
+from queuekit.errors import ConfigError, Moved, PayloadTooLarge, QueueFull, SchemaMismatch, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
 from queuekit.store.retry import repeat
@@ -482,6 +483,15 @@ def test_a_claim_passes_a_bounded_number_of_jobs_that_were_not_started_in_time(
     claimed = [job.id for _ in range(2) for job in claim(made).claims]
     assert claimed == ["live"]
     direct(made.close())
+
+
+def test_a_job_whose_document_the_server_refuses_is_no_job(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(room: str, docs: Any) -> Done:
+        return Done(met=0, too_large=(0,))
+
+    monkeypatch.setattr(store.room.port, "insert", refused)
+    with pytest.raises(PayloadTooLarge):
+        put(store, "a")
 
 
 # ------------------------------------------------------------------ the low-water mark

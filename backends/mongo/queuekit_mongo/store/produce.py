@@ -239,7 +239,11 @@ class _Call:
 
     async def _insert_each(self, docs: list[Document]) -> bool:
         done = await self.room.port.insert(JOBS, docs)
-        self.made.update(doc["_id"] for index, doc in enumerate(docs) if index not in done.duplicates)
+        missing = {*done.duplicates, *done.too_large}
+        self.made.update(doc["_id"] for index, doc in enumerate(docs) if index not in missing)
+        for index in done.too_large:
+            await self._withdraw()
+            raise PayloadTooLarge(f"job {after_slash(docs[index]['_id'])}: its document would be over 16 MiB")
         return not done.duplicates
 
     async def _insert_bounded(self, docs: list[Document], size: int) -> bool:
