@@ -13,6 +13,7 @@ from queuekit.errors import InvalidOption
 
 Hook: TypeAlias = Callable[[JobFact], Awaitable[None] | None]
 _log = logging.getLogger("queuekit.hooks")
+_ANYTHING = (Exception, SystemExit, asyncio.CancelledError)  # of user code, in the middle of a worker's own
 
 
 class Hooks:
@@ -41,7 +42,7 @@ class Hooks:
                 told = fn(fact)
                 if inspect.isawaitable(told):
                     self._await(fn, told)
-            except Exception:  # noqa: BLE001  user code may raise anything
+            except _ANYTHING:
                 _log.exception("hook %s of %r failed", _name(fn), event)
 
     async def settle(self) -> None:
@@ -64,7 +65,7 @@ class Hooks:
 async def _guarded(fn: Hook, told: Awaitable[None]) -> None:
     try:
         await told
-    except Exception:  # noqa: BLE001  user code may raise anything
+    except (Exception, SystemExit):  # noqa: BLE001  user code may raise anything
         _log.exception("hook %s failed", _name(fn))
 
 

@@ -238,3 +238,25 @@ async def test_code_of_the_user_that_will_not_end_or_breaks_at_the_end_holds_up_
     stuck.set()
     await kit.hooks.settle()
     assert one.exit_code == 0
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+async def test_a_hook_that_leaves_ends_neither_worker_nor_job(kit: QueueKit, error: BaseException, kind: str) -> None:
+    def leave(fact: JobFact) -> None:
+        raise error
+
+    async def leave_later(fact: JobFact) -> None:
+        raise error
+
+    kit.on("completed", leave if kind == "plain" else leave_later)
+
+    @kit.task
+    async def fine() -> str:
+        return "done"
+
+    async with working(kit, concurrency=1) as one:
+        for _ in range(2):
+            assert await (await fine.aenqueue()).aresult(timeout=WAIT) == "done"
+        assert one._body is not None
+        assert not one._body.done()
