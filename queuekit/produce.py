@@ -108,10 +108,12 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
 
     # gather, not a TaskGroup: a call that is under way must not be cut off because another queue is full
     ends = await asyncio.gather(*(fill(queue, calls) for queue, calls in by_queue.items()), return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException):
-            _note_written(end, done)
-            raise end
+    errors = [end for end in ends if isinstance(end, BaseException)]
+    if errors:
+        _note_written(errors[0], done)
+        for other in errors[1:]:  # what it says may have been written must not be lost
+            errors[0].add_note("\n".join((f"another queue's call: {other}", *getattr(other, "__notes__", ()))))
+        raise errors[0]
     return [handle for handle in handles if handle is not None]
 
 

@@ -213,6 +213,17 @@ def test_an_error_of_one_queue_says_what_was_written_before(kit: TestKit) -> Non
     assert note.startswith("written before this: 1 on 'big'")
 
 
+async def test_errors_of_several_queues_are_all_told(kit: TestKit) -> None:
+    for queue in ("one", "two"):
+        await kit.queue(queue).aconfigure(max_size=1)
+    with pytest.raises(Exception, match="one") as caught:
+        await kit.aenqueue_many([kit.queue(queue).make("x") for queue in ("one", "one", "two", "two", "free")])
+    first, second = caught.value.__notes__
+    assert first.startswith("written before this: 1 on 'free'")
+    assert "another queue's call: queue two" in second
+    await kit.aclose()
+
+
 def test_too_large_is_refused_before_the_store_is_asked() -> None:
     kit = TestKit(settings=Settings(url="model://", chosen_by="test", payload_limit=100))
     with pytest.raises(PayloadTooLarge, match="QUEUEKIT_PAYLOAD_LIMIT"):
