@@ -12,11 +12,24 @@ class Allowance:
         self.left = max_jobs
         self.suspects = 0
         self.taken_in_all = 0
+        self.wakes: list[Callable[[], None]] = []  # called when what one consumer asked for is free for others again
+        self._asked = 0  # jobs that calls under way may bring
         self._spent = spent
 
     def bound(self, free: int) -> int:
         """How many of these free slots may be filled."""
-        return free if self.left is None else min(free, self.left)
+        return free if self.left is None else min(free, self.left - self._asked)
+
+    def asked(self, want: int) -> None:
+        """A call for so many jobs begins: no other consumer may ask for these."""
+        self._asked += want
+
+    def answered(self, want: int) -> None:
+        """That call is over."""
+        self._asked -= want
+        if self.left is not None and want and self.left > 0:
+            for wake in self.wakes:
+                wake()
 
     def taken(self, claims: int) -> None:
         """Count jobs that were claimed."""

@@ -63,6 +63,7 @@ class Consumer:
         self.keeper = keeper
         self.announcer = announcer
         self.allowance = allowance
+        allowance.wakes.append(self.wake)
         self.closing = False
         self.given_back = 0  # jobs whose run was under way when the grace ended
         self._rested = rested  # called when nothing is to do for now
@@ -224,6 +225,7 @@ class Consumer:
             return
         ask = Ask(want=want, lease=source.lease, suspect=self.allowance.suspects == 0, worker=self.runner.worker)
         self._request = _Request(source, source.op(), ask, pairs, [outcome for _, outcome in pairs] + strays)
+        self.allowance.asked(want)
         await self._perform(self._request)
 
     async def _perform(self, request: _Request) -> None:
@@ -243,6 +245,7 @@ class Consumer:
         self._heard(source, request.ask.want, reply)
         if reply.claims:
             self._claimed(source, reply, sent)
+        self.allowance.answered(request.ask.want)
         source.heard = request.op.n
 
     def _outgoing(self, source: Source) -> list[tuple[Claim, Outcome]]:

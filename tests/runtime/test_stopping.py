@@ -259,3 +259,20 @@ async def test_a_worker_starts_once(kit: QueueKit) -> None:
         pass
     with pytest.raises(RuntimeError, match="starts once"):
         await worker.arun()
+
+
+async def test_max_jobs_holds_for_queues_with_slots_of_their_own_together(new_kit: Callable[..., QueueKit]) -> None:
+    kit = new_kit(queues={name: {"concurrency": 1} for name in "abc"})
+    ran: list[int] = []
+
+    @kit.task
+    async def one() -> None:
+        ran.append(1)
+
+    for _ in range(2):
+        for name in "abc":
+            await one.using(queue=name).aenqueue()
+    worker = Worker(kit, queues=dict.fromkeys("abc", 1), max_jobs=4)
+    async with asyncio.timeout(WAIT):
+        await worker.arun()
+    assert len(ran) == 4
