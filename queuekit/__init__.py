@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from queuekit.access import SyncInAsyncWarning
 from queuekit.context import Cancel, Fail, JobContext, Retry, Snooze, current_job
 from queuekit.domain.backoff import Backoff
 from queuekit.domain.duration import Duration
@@ -41,11 +40,12 @@ from queuekit.errors import (
     WouldDeadlock,
 )
 from queuekit.handle import JobHandle
-from queuekit.inject import Inject
 from queuekit.kit import Middleware, Processor, QueueKit
-from queuekit.newjob import NewJob
+from queuekit.producing.access import SyncInAsyncWarning
+from queuekit.producing.inject import Inject
+from queuekit.producing.newjob import NewJob
+from queuekit.producing.schedules import Rule, Schedule, Schedules
 from queuekit.queue import Queue
-from queuekit.schedules import Rule, Schedule, Schedules
 from queuekit.settings import Settings
 from queuekit.task import AsyncTask, SyncTask, Task, TaskDecorator
 

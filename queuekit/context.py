@@ -22,7 +22,7 @@ from queuekit.domain.readers import moment
 from queuekit.domain.state import State
 from queuekit.domain.values import JSON
 from queuekit.errors import Cancelled, InvalidOption, LeaseLost, Unsupported
-from queuekit.snapshot import job_from
+from queuekit.producing.snapshot import job_from
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from queuekit import clock
-from queuekit.access import Entry
 from queuekit.context import current_job
 from queuekit.domain import names
 from queuekit.domain.duration import Duration, parse_duration
@@ -33,8 +32,9 @@ from queuekit.errors import (
     Unsupported,
     WouldDeadlock,
 )
-from queuekit.payload import encode_object
-from queuekit.snapshot import error_from, value_of
+from queuekit.producing.access import Entry
+from queuekit.producing.payload import encode_object
+from queuekit.producing.snapshot import error_from, value_of
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit

@@ -6,11 +6,7 @@ import importlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
-from queuekit import produce, search, snapshot
-from queuekit.access import Access, Entry
-from queuekit.configuration import Configuration
 from queuekit.context import JobContext
-from queuekit.definition import Definition, declared, of_processor
 from queuekit.domain import options
 from queuekit.domain.events import Job, JobEvent, JobFilter, Page, QueueHealth
 from queuekit.domain.job import JobRecord
@@ -18,11 +14,15 @@ from queuekit.domain.typed import QueueOptions, TaskOptions, WorkerOptions
 from queuekit.domain.values import JSON
 from queuekit.errors import ConfigError, DuplicateTask, Unsupported
 from queuekit.handle import KITS, JobHandle, reference
-from queuekit.hooks import Hook, Hooks
-from queuekit.newjob import NewJob, Template
+from queuekit.producing import produce, search, snapshot
+from queuekit.producing.access import Access, Entry
+from queuekit.producing.configuration import Configuration
+from queuekit.producing.definition import Definition, declared, of_processor
+from queuekit.producing.hooks import Hook, Hooks
+from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.schedules import Rule, Schedules
+from queuekit.producing.signature import name_of
 from queuekit.queue import Queue
-from queuekit.schedules import Rule, Schedules
-from queuekit.signature import name_of
 from queuekit.store.direct import direct
 from queuekit.store.protocol import JobStore
 from queuekit.task import AsyncTask, Coro, SyncTask, Task, TaskDecorator

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
-from queuekit import clock, produce
-from queuekit.access import Entry
+from queuekit import clock
 from queuekit.domain import names, options
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.domain.events import JobEvent, JobFact
@@ -20,9 +19,11 @@ from queuekit.domain.typed import JobOptions, QueueOptions
 from queuekit.domain.values import JSON
 from queuekit.errors import Conflict, InvalidOption
 from queuekit.handle import JobHandle
-from queuekit.limiting import limits_from
-from queuekit.newjob import NewJob, Template
-from queuekit.payload import encode_object
+from queuekit.producing import produce
+from queuekit.producing.access import Entry
+from queuekit.producing.limiting import limits_from
+from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.payload import encode_object
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit

@@ -18,15 +18,15 @@ from typing import (
     overload,
 )
 
-from queuekit import produce
 from queuekit.context import JobContext
-from queuekit.definition import Definition
 from queuekit.domain import options
 from queuekit.domain.typed import JobOptions
 from queuekit.errors import DuplicateTask
 from queuekit.handle import JobHandle
-from queuekit.local import call_async, call_sync
-from queuekit.newjob import NewJob, Template
+from queuekit.producing import produce
+from queuekit.producing.definition import Definition
+from queuekit.producing.local import call_async, call_sync
+from queuekit.producing.newjob import NewJob, Template
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit

@@ -13,10 +13,10 @@ from queuekit.domain.outcome import Kind, Outcome
 from queuekit.domain.redact import redact
 from queuekit.domain.state import State
 from queuekit.errors import JobError
+from queuekit.producing.snapshot import error_from
 from queuekit.runtime.claim import Claim
 from queuekit.runtime.failure import type_name
 from queuekit.runtime.source import Source
-from queuekit.snapshot import error_from
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit

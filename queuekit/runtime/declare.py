@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from queuekit import limiting
 from queuekit.domain.limits import Limits, QueueConf, redeclare
 from queuekit.domain.values import Profile
 from queuekit.errors import Conflict
+from queuekit.producing import limiting
 from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.declare")

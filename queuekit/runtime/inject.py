@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
-from queuekit.inject import InjectMarker
+from queuekit.producing.inject import InjectMarker
 
 
 class Injector:

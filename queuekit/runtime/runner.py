@@ -16,11 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from queuekit.context import JobContext, Report, make_current
-from queuekit.definition import Definition
 from queuekit.domain.job import JobRecord
 from queuekit.domain.options import Policy, resolve
 from queuekit.domain.outcome import Kind, Outcome
 from queuekit.errors import PayloadError
+from queuekit.producing.definition import Definition
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.ending import Endings
 from queuekit.runtime.executors import Raised, Threads

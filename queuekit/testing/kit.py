@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from queuekit import QueueKit, Settings, Task
-from queuekit.access import Access
 from queuekit.codec import JSON
 from queuekit.domain.events import Job
 from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Enqueued, Op
+from queuekit.producing.access import Access
 from queuekit.store.protocol import JobStore
 from queuekit.testing.clock import VirtualClock
 from queuekit.testing.drain import drain

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from queuekit import QueueKit, Settings, State, SyncInAsyncWarning, access
+from queuekit import QueueKit, Settings, State, SyncInAsyncWarning
 from queuekit.errors import StoreUnavailable, UnknownProvider, Unsupported
+from queuekit.producing import access
 from queuekit.store.protocol import JobStore
 from queuekit.testing import TestKit
 

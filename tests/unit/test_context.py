@@ -15,9 +15,9 @@ from queuekit.context import Report, local_context, running
 from queuekit.domain.events import JobFact
 from queuekit.domain.job import LOGS_KEPT, JobRecord
 from queuekit.errors import Cancelled, InvalidOption, LeaseLost, PayloadError, Unsupported
-from queuekit.hooks import Hooks
-from queuekit.inject import InjectMarker
-from queuekit.snapshot import error_from, job_from, log_line, value_of
+from queuekit.producing.hooks import Hooks
+from queuekit.producing.inject import InjectMarker
+from queuekit.producing.snapshot import error_from, job_from, log_line, value_of
 from queuekit.testing import TestKit, VirtualClock
 
 

@@ -335,7 +335,7 @@ def test_find_stops_at_ended_jobs_that_are_too_old(kit: TestKit, clock: VirtualC
 
 
 def test_find_goes_on_where_a_bounded_scan_stopped(kit: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuekit.search.SCAN_MAX", 10)
+    monkeypatch.setattr("queuekit.producing.search.SCAN_MAX", 10)
     jobs = [kit.queue("q").make("t", {"n": n}, tags=["last"] if n == 39 else []) for n in range(40)]
     kit.enqueue_many(jobs)
     pages, cursor = 0, None

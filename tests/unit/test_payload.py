@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from queuekit import Inject, JobContext, codec
-from queuekit.definition import Definition, declared, of_processor
 from queuekit.errors import InvalidOption, PayloadError, Unsupported
+from queuekit.producing.definition import Definition, declared, of_processor
 
 
 class Colour(enum.Enum):
@@ -362,7 +362,7 @@ def test_an_untyped_task_needs_no_pydantic() -> None:
     import subprocess
 
     code = (
-        "import sys, queuekit.definition as d\n"
+        "import sys, queuekit.producing.definition as d\n"
         "def f(a, b=1): ...\n"
         "one = d.Definition('f', f, {})\n"
         "assert one.decode(one.encode((1,), {})) == ((), {'a': 1})\n"

@@ -25,7 +25,7 @@ from queuekit.errors import (
     StoreUnavailable,
     Unsupported,
 )
-from queuekit.local import call_sync
+from queuekit.producing.local import call_sync
 from queuekit.testing import TestKit, VirtualClock
 
 

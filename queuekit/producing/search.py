@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from queuekit import clock
-from queuekit.access import Entry
 from queuekit.domain import names
 from queuekit.domain.duration import parse_duration
 from queuekit.domain.events import Job, JobFilter, Page, QueueHealth
@@ -20,6 +19,7 @@ from queuekit.domain.query import SCAN_MAX, Counts, Where
 from queuekit.domain.readers import moment
 from queuekit.domain.state import TERMINAL, State
 from queuekit.errors import InvalidOption
+from queuekit.producing.access import Entry
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit

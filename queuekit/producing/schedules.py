@@ -11,7 +11,7 @@ from queuekit.domain.duration import Duration
 from queuekit.domain.values import JSON
 from queuekit.errors import Unsupported
 from queuekit.handle import JobHandle
-from queuekit.newjob import NewJob
+from queuekit.producing.newjob import NewJob
 
 
 class Rule(TypedDict, total=False):

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from queuekit.context import local_context, running
-from queuekit.definition import Definition
 from queuekit.errors import ConfigError, InvalidOption
-from queuekit.inject import InjectMarker
+from queuekit.producing.definition import Definition
+from queuekit.producing.inject import InjectMarker
 
 
 def call_sync(definition: Definition, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

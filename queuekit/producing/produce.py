@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from queuekit.access import Entry
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec
 from queuekit.domain.outcome import Op, Receipt
 from queuekit.errors import QueueKitError, StoreUnavailable, Unsupported
 from queuekit.handle import JobHandle
-from queuekit.newjob import NewJob, Template
+from queuekit.producing.access import Entry
+from queuekit.producing.newjob import NewJob, Template
 from queuekit.store.direct import direct
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Types to JSON and back through pydantic, which is imported at the first typed use: it alone costs a start 60 ms.
 
-Nothing here knows tasks or bytes on a wire; `queuekit.payload` does.
+Nothing here knows tasks or bytes on a wire; `queuekit.producing.payload` does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NotRequired, Required, TypeAli
 from queuekit import codec
 from queuekit.domain.values import JSON
 from queuekit.errors import PayloadError
-from queuekit.signature import MISSING, Signature, is_typeddict
+from queuekit.producing.signature import MISSING, Signature, is_typeddict
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from queuekit import signature
 from queuekit.context import JobContext
 from queuekit.domain import names, options
 from queuekit.errors import InvalidOption, PayloadError, Unsupported
-from queuekit.inject import InjectMarker
-from queuekit.payload import Result, Wire, result_of, wire_of
+from queuekit.producing import signature
+from queuekit.producing.inject import InjectMarker
+from queuekit.producing.payload import Result, Wire, result_of, wire_of
 
 DEFAULT_QUEUE = "default"
 

@@ -12,7 +12,7 @@ from queuekit.domain.events import JOB_EVENTS, JobEvent, JobFact
 from queuekit.errors import InvalidOption
 
 Hook: TypeAlias = Callable[[JobFact], Awaitable[None] | None]
-_log = logging.getLogger("queuekit.hooks")
+_log = logging.getLogger("queuekit.producing.hooks")
 _ANYTHING = (Exception, SystemExit, asyncio.CancelledError)  # of user code, in the middle of a worker's own
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from queuekit.context import JobContext
 from queuekit.errors import InvalidOption
-from queuekit.inject import InjectMarker
+from queuekit.producing.inject import InjectMarker
 
 MISSING: Final = inspect.Parameter.empty
 

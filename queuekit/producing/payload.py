@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from queuekit import codec, schemas
+from queuekit import codec
 from queuekit.domain.options import options_of
 from queuekit.domain.values import JSON
 from queuekit.errors import PayloadError
-from queuekit.schemas import Schema, plain
-from queuekit.signature import Param, Signature, is_model
+from queuekit.producing import schemas
+from queuekit.producing.schemas import Schema, plain
+from queuekit.producing.signature import Param, Signature, is_model
 
 Call: TypeAlias = tuple[tuple[object, ...], dict[str, Any]]
 _SCALARS = frozenset({type(None), bool, int, float, str})

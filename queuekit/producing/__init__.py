@@ -1,0 +1,1 @@
+"""How a call becomes jobs: signatures, payloads, access to stores; behind `kit`, `task`, `queue` and `handle`."""
