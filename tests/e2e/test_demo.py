@@ -100,7 +100,7 @@ def test_totals_are_the_same_after_a_worker_was_killed(
     store_env: dict[str, str], tree: Path, expected: dict[str, Any]
 ) -> None:
     with subprocess.Popen(  # the pause: long enough to be hit in mid-work
-        [QUEUEKIT, "demo", str(tree), "--pause", "50ms", "--json"],
+        [QUEUEKIT, "demo", str(tree), "--pause", "150ms", "--json"],
         env=store_env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -145,7 +145,7 @@ def test_the_report_for_people_tells_the_same(
 
 def test_workers_that_all_died_are_replaced(clean_env: dict[str, str], tree: Path, expected: dict[str, Any]) -> None:
     with subprocess.Popen(
-        [QUEUEKIT, "demo", str(tree), "--pause", "20ms", "--json"],
+        [QUEUEKIT, "demo", str(tree), "--pause", "150ms", "--json"],
         env=clean_env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -163,7 +163,7 @@ def test_workers_that_all_died_are_replaced(clean_env: dict[str, str], tree: Pat
 
 def test_a_demo_that_is_told_to_stop_removes_its_queue(store_env: dict[str, str], tree: Path) -> None:
     with subprocess.Popen(
-        [QUEUEKIT, "demo", str(tree), "--pause", "50ms"], env=store_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [QUEUEKIT, "demo", str(tree), "--pause", "150ms"], env=store_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as demo:
         _first_worker_at_work(demo.pid)
         demo.send_signal(signal.SIGINT)
