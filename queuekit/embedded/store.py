@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from queuekit import clock
 from queuekit.domain.job import JobRecord, JobSpec
@@ -38,6 +38,10 @@ class EmbeddedStore:
         self._limit = options.payload_limit
         self._now = clock
         self._heard: dict[str, int] = {}  # queue -> its bell when a wait last answered
+
+    def through(self, wrap: Callable[[Any], Any]) -> None:
+        """For tests: call the file through `wrap(port)`."""
+        self._port = wrap(self._port)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -6,7 +6,8 @@ It bounds every call by its deadline and translates driver errors; it never repe
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 
 class Port(Protocol):
@@ -22,3 +23,10 @@ class Port(Protocol):
 
     async def close(self) -> None:
         """Give back connections; idempotent."""
+
+
+class Ported(Protocol):
+    """A store that lets another port be put before its own, as `queuekit.testing.faults` does."""
+
+    def through(self, wrap: Callable[[Any], Any]) -> None:
+        """Call the driver through `wrap(port)` from now on; it has every method and attribute of the port."""

@@ -15,7 +15,7 @@ from queuekit.runtime.source import Source
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
-    from queuekit.store.protocol import JobStore
+    from queuekit.producing.access import Loop
 
 WORKER = "drain"
 _LEASE = 86_400_000
@@ -28,12 +28,12 @@ async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_M
     Jobs that handlers enqueue meanwhile run too. Raises RuntimeError after `limit` runs: some job makes itself anew.
     """
     kit.load()
-    store = await kit.async_store()
+    door = await kit.access.asynchronous()
     threads = Threads(1, "queuekit-drain")
     runner = Runner(kit, WORKER, threads)
-    drainer = _Drainer(kit, store, runner, limit)
+    drainer = _Drainer(kit, door, runner, limit)
     try:
-        while await drainer.round([queue] if queue is not None else await store.queues()):
+        while await drainer.round([queue] if queue is not None else await door.ask(door.store.queues)):
             continue
     finally:
         await runner.close()
@@ -43,9 +43,9 @@ async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_M
 
 
 class _Drainer:
-    def __init__(self, kit: QueueKit, store: JobStore, runner: Runner, limit: int) -> None:
+    def __init__(self, kit: QueueKit, door: Loop, runner: Runner, limit: int) -> None:
         self.kit = kit
-        self.store = store
+        self.door = door
         self.runner = runner
         self.limit = limit
         self.announcer = Announcer(kit)
@@ -72,7 +72,7 @@ class _Drainer:
         outcome = await self.runner.run(claim, lambda: None)
         if outcome is not None:
             await self._settle(source, claim, outcome)
-        record = (await self.store.get(source.queue, [claim.id]))[0]
+        record = (await self.door.ask(lambda: self.door.store.get(source.queue, [claim.id])))[0]
         self.ran.append(self.kit.snapshot(claim.record if record is None else record))
         return True
 
@@ -88,5 +88,5 @@ class _Drainer:
             self.announcer.settled([(claim, instead)])
 
     async def _exchange(self, source: Source, outcomes: list[Outcome], *, want: int) -> Exchange:
-        ask = Ask(want=want, lease=_LEASE, worker=WORKER)
-        return await self.store.exchange(source.queue, source.op(), outcomes, ask)
+        op, ask = source.op(), Ask(want=want, lease=_LEASE, worker=WORKER)
+        return await self.door.ask(lambda: self.door.store.exchange(source.queue, op, outcomes, ask))

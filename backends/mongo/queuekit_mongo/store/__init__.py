@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import QueueConf
@@ -29,6 +30,10 @@ class MongoStore:
         self, port: MongoPort, names: Names, options: StoreOptions, *, shift: Callable[[], int] | None = None
     ) -> None:
         self.room = Room(port, names, options, shift=shift)
+
+    def through(self, wrap: Callable[[Any], Any]) -> None:
+        """For tests: call the server through `wrap(port)`."""
+        self.room.through(wrap)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -130,6 +130,11 @@ class Room:
         self._pending: dict[str, Pending] = {}
         self._lock = threading.Lock()
 
+    def through(self, wrap: Callable[[Any], Any]) -> None:
+        """Call the driver through `wrap(port)` from now on."""
+        self.port = wrap(self.port)
+        self.listeners = Listeners(self.port, self.names)
+
     @property
     def limit(self) -> int:
         return self.options.payload_limit

@@ -41,6 +41,10 @@ class Base:
         """For tests: what this store takes for the server's time is `shift()` ms ahead."""
         self._shift = shift
 
+    def through(self, wrap: Callable[[Any], Any]) -> None:
+        """For tests: call the server through `wrap(port)`."""
+        self._port = wrap(self._port)
+
     def _keys(self, queue: str) -> Keys:
         keys = self._queues.get(queue)
         if keys is None:
