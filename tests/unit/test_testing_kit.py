@@ -217,4 +217,5 @@ def test_the_plugin_is_opt_in(tmp_path: Path) -> None:
 
 
 def test_the_public_names_of_the_kit_are_these() -> None:
-    assert queuekit.testing.__all__ == ["TestKit", "VirtualClock", "inline", "isolated"]
+    names = ["Faults", "TestKit", "VirtualClock", "faulty", "faulty_store", "inline", "isolated"]
+    assert queuekit.testing.__all__ == names
