@@ -49,6 +49,15 @@ def redis_url(redis_server: RedisServer) -> str:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster_url(redis_server: RedisServer) -> Iterator[str]:
+    """URL of a Redis in cluster mode that owns all slots."""
+    from tests.contract.cluster import cluster  # needs the Redis extra
+
+    with cluster() as (node,):
+        yield node.cluster_url
+
+
+@pytest.fixture(scope="session")
 def mongo_url(mongo_server: MongoServer) -> str:
     """URL of a real MongoDB (directConnection); without one the test skips, and fails where CI is set."""
     return mongo_server.url

@@ -19,12 +19,13 @@ from queuekit.testing.conformance.harness import Harness  # noqa: E402
 __all__ = ["able", "contended", "harness", "open_store", "port", "store"]
 
 STORES = ("model", "sqlite", "redis", "mongo")
+VARIANTS = ("redis_cluster",)  # another server of a store: it has the whole suite too
 FAKES = ("redis_fake",)  # one thread only: they have no part in the contended tests
 
 
 def matrix(fakes: bool) -> list[str]:
     """The stores there is a harness for."""
-    names = STORES + (FAKES if fakes else ())
+    names = STORES + VARIANTS + (FAKES if fakes else ())
     return [name for name in names if find_spec(f"tests.contract.harness_{name}") is not None]
 
 

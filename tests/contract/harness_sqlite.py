@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from queuekit import clock
+from queuekit.clock import now_ms  # bound here: a run may tell queuekit a wrong time
 from queuekit.embedded import backend
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
@@ -25,7 +25,7 @@ class SqliteHarness(Harness):
 
     def make(self, blocking: bool, options: StoreOptions) -> JobStore:
         make = backend.blocking if blocking else backend.asynchronous
-        return make(self.url, options, lambda: clock.now_ms() + self.ahead)
+        return make(self.url, options, lambda: now_ms() + self.ahead)
 
     async def advance(self, ms: int) -> None:
         self.ahead += ms

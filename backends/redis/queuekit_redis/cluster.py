@@ -1,6 +1,7 @@
 """A port over a Redis Cluster: one port for each primary, found by the slot of a call's first key.
 
 All keys of a queue share a slot, so that a call is answered by one server; what goes to several is sent one by one.
+While a slot moves, its scripts are refused by both servers (TRYAGAIN): some key is always missing. Callers repeat.
 """
 
 from __future__ import annotations
@@ -58,10 +59,18 @@ class ClusterPort:
             try:
                 replies += await (await self._port(key)).commands([command])
             except StoreUnavailable as error:
-                if not self._outdated(error):
-                    raise
-                replies += await (await self._port(key)).commands([command])
+                replies.append(await self._redirected(error, key, command))
         return replies
+
+    async def _redirected(self, error: StoreUnavailable, key: bytes, command: Sequence[bytes | int | str]) -> Any:
+        """The answer from the server that a refusal names; that refusal again where it names none."""
+        cause = error.__cause__
+        if isinstance(cause, AskError) and not isinstance(cause, MovedError) and cause.host:
+            _, reply = await self._at((cause.host, int(cause.port))).commands([(b"ASKING",), command])
+            return reply
+        if not self._outdated(error):
+            raise error
+        return (await (await self._port(key)).commands([command]))[0]
 
     async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
         """One key a call: each is looked at, then one of them, another each time, is waited for."""
@@ -107,7 +116,7 @@ class ClusterPort:
     def _outdated(self, error: StoreUnavailable) -> bool:
         """Whether the call went to the wrong server. The map is asked for anew then, and after each failure."""
         self._slots = []
-        return isinstance(error.__cause__, MovedError | AskError)
+        return isinstance(error.__cause__, MovedError)
 
     async def _port(self, key: bytes) -> RedisPort:
         if not self._slots:
