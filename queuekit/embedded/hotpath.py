@@ -8,6 +8,7 @@ from typing import Final
 
 from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Hold, Home, Op, Outcome, Recovery, Refusal, Renewal
+from queuekit.domain.query import Note
 from queuekit.embedded import ends, ops, rows, uniques
 from queuekit.embedded.ledger import CRASHED, Ledger
 from queuekit.embedded.rows import ACTIVE, CANCELLED, DELAYED, FAILED, READY, SUSPECT, Job, Whole, many
@@ -164,7 +165,7 @@ def renew(work: Work, holds: Sequence[Hold], lease: int, actor: str, upto: int) 
             reply.lost.append(hold.id)
             continue
         kept.append(job.n)
-        work.note(job, hold.progress, hold.logs)
+        work.note(job, Note(progress=hold.progress, logs=hold.logs, start=hold.start))
         if job.cancel is not None:
             reply.cancels[hold.id] = job.cancel
     if kept:
@@ -182,15 +183,10 @@ def renew(work: Work, holds: Sequence[Hold], lease: int, actor: str, upto: int) 
 def recover(work: Work, limit: int, every: int) -> Recovery:
     """Take jobs from workers that went silent, unless everybody was away."""
     ledger, now = work.ledger, work.now
-    away = ledger.seen is not None and now - ledger.seen > 3 * every
-    ledger.seen = now
-    if away:
-        ledger.grace = now + 2 * every
-    reply = Recovery(now=now)
-    if ledger.grace is not None and now < ledger.grace:
-        reply.grace_until = ledger.grace
+    ledger.watch = ledger.watch.called(now, every)
+    reply = Recovery(now=now, grace_until=ledger.watch.grace)
+    if reply.grace_until is not None:
         return reply
-    ledger.grace = None
     expired = rows.jobs(work.conn, _DUE, (ledger.q, ACTIVE, now, limit + 1))
     expired.sort(key=lambda job: (job.key1, job.id))
     for job in expired[:limit]:

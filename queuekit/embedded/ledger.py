@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
+from queuekit.domain.absence import Watch
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home
@@ -19,8 +20,9 @@ _COUNTERS: Final = (
 _TOTALS: Final = ("enqueued", "completed", "failed", "retried", "crashed", "cancelled", "released")
 ENQUEUED, DONE, FAILURES, RETRIED, CRASHED, CANCELS, RELEASED = range(7)
 
-_HEAD = "q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, grace"
-_MOVING = ("back", "front", "bell", "seen", "grace", *_COUNTERS, *(f"t_{name}" for name in _TOTALS))
+_HEAD = "q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, pace, grace"
+_MOVING = ("back", "front", "bell", "seen", "pace", "grace", *_COUNTERS, *(f"t_{name}" for name in _TOTALS))
+_UNWATCHED: Final = Watch()
 _READ = f"SELECT {_HEAD}, {', '.join(_COUNTERS)}, {', '.join(f't_{t}' for t in _TOTALS)} FROM queues"
 _WRITE = f"UPDATE queues SET {', '.join(f'{name} = ?' for name in _MOVING)} WHERE q = ?"
 
@@ -36,8 +38,7 @@ class Ledger:
     back: int = 0
     front: int = 0
     bell: int = 0
-    seen: int | None = None
-    grace: int | None = None
+    watch: Watch = _UNWATCHED
     counts: list[int] = field(default_factory=lambda: [0] * LINES)
     totals: list[int] = field(default_factory=lambda: [0] * len(_TOTALS))
 
@@ -92,8 +93,9 @@ def save(conn: sqlite3.Connection, ledger: Ledger) -> None:
         ledger.back,
         ledger.front,
         ledger.bell,
-        ledger.seen,
-        ledger.grace,
+        ledger.watch.seen,
+        ledger.watch.pace,
+        ledger.watch.grace,
         *ledger.counts,
         *ledger.totals,
         ledger.q,
@@ -111,9 +113,10 @@ def _parsed(
 
 
 def _ledger(name: str, row: tuple[Any, ...]) -> Ledger:
-    q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, grace, *rest = row
+    q, rev, home, moved_to, epoch, declared, override, back, front, bell, seen, pace, grace, *rest = row
     conf, limits = _parsed(rev, home, moved_to, epoch, declared, override)
-    return Ledger(q, name, conf, limits, back, front, bell, seen, grace, rest[:LINES], rest[LINES:])
+    watch = _UNWATCHED if seen is None else Watch(seen=seen, pace=pace, grace=grace)
+    return Ledger(q, name, conf, limits, back, front, bell, watch, rest[:LINES], rest[LINES:])
 
 
 _BLANK: Final = QueueConf()

@@ -18,6 +18,7 @@ CREATE TABLE queues (
     front INTEGER NOT NULL DEFAULT 0,       -- last place given before all, going down
     bell INTEGER NOT NULL DEFAULT (abs(random() % 1099511627776)),  -- rung when work is added; never twice the same
     seen INTEGER,                           -- when somebody recovered last
+    pace INTEGER,                           -- the least cadence of recovery told since the last absence, ms
     grace INTEGER,                          -- nothing is recovered before
     ready INTEGER NOT NULL DEFAULT 0,       -- how many jobs on each line
     suspect INTEGER NOT NULL DEFAULT 0,

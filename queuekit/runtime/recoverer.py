@@ -9,22 +9,31 @@ from queuekit.store.protocol import JobStore
 
 _LIMIT = 100
 _CALLS = 20  # a turn
+_LEAST = 100  # ms
+# A turn comes a little before it is due: what a worker of the default lease held runs again within 35 s.
+_EARLY, _JITTER = 0.87, 0.05
+
+
+def cadence(source: Source) -> int:
+    """Milliseconds between two calls: a sixth of the lease, so that no absence in which a live worker's lease can run
+    out goes unnoticed (decision 074), and never slower than the queue's own checks."""
+    return max(_LEAST, min(source.check, source.lease // 6))
 
 
 class Recoverer(Agent):
     name = "recoverer"
 
     def __init__(self, store: JobStore, source: Source, announcer: Announcer) -> None:
-        # Never later than the contract's cadence: a late caller would begin a grace.
-        super().__init__(source.check / 1000 * 0.95, jitter=0.05)
+        super().__init__(cadence(source) / 1000 * _EARLY, jitter=_JITTER)
         self._store = store
         self._source = source
         self._announcer = announcer
 
     async def act(self) -> None:
-        queue = self._source.queue
+        queue, every = self._source.queue, cadence(self._source)
+        self._every = every / 1000 * _EARLY  # a person may have changed the lease
         for _ in range(_CALLS):
-            said = await self._store.recover(queue, _LIMIT, self._source.check)
+            said = await self._store.recover(queue, _LIMIT, every)
             if said.suspects:
                 self._log.warning(
                     "queue %s: %d jobs of a silent worker will run again: %s", queue, len(said.suspects),

@@ -27,6 +27,7 @@ class Capabilities:
     order_skew: int = 0  # ms within which jobs of different producers may swap places
     strays: bool = False  # `renew` reports claims that were not named
     counted_at: str = "settle"  # "settle": retention by count at once; "prune": by the next prune
+    totals: str = "exact"  # "late": at most a call late; what a call did whose reply was lost may be missing
     wake: str = "notify"  # "notify": `wait` returns at once; "poll": after its store's poll interval
 
 
@@ -81,14 +82,17 @@ class HotPath(Protocol):
         """Extend claims and deliver what handlers reported.
 
         *Effect* each hold whose token is current: lease_until = now + lease, progress and logs kept; else its id is in
-        `lost`. `cancels` names those whose cancel was asked. Where the store has strays: claims of `actor` with
+        `lost`. Lines that the claim reported before (`Hold.start`, as in a `Note` and an `Outcome`) are not kept
+        twice; of progress the last that arrived counts. `cancels` names those whose cancel was asked. Where the store has strays: claims of `actor` with
         n <= upto that were not named are in `strays`. *Atomic* each hold. *Cost* one round trip."""
 
     async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
         """Take jobs from workers that went silent; called by anybody about each `every` ms.
 
-        *Effect* if the last call was longer than 3·every ago, only sets a grace of 2·every (the store or all workers
-        were away: let them renew); in a grace, nothing. Else of each expired lease: cancel asked -> cancelled; else
+        *Effect* if the last call was longer than three paces ago (pace: the least `every` told since the last absence),
+        it was an absence of the store or of all workers: only sets a grace of max(2·every, 5 s), in which they renew,
+        and the pace to `every`; while a grace is noted only one longer than a grace counts. In a grace, nothing; the
+        first call after it ends it. Else of each expired lease: cancel asked -> cancelled; else
         the crash counts if the job was claimed from the suspect line or had no crash yet; crashes >= max_crashes ->
         failed "crash_loop"; else suspect line at its old place, lease and token gone.
         *Atomic* each job. *Cost* one round trip, O(limit · log n)."""

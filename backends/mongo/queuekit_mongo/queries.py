@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from queuekit.domain.absence import Watch
 from queuekit.domain.job import Retention
 from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
@@ -202,13 +203,13 @@ def expired_leases(queue: str, now: int, limit: int) -> Find:
     )
 
 
-def seen(queue: str, *, before: int | None, now: int, grace_until: int | None) -> Write:
+def seen(queue: str, before: int | None, after: Watch) -> Write:
     """Note a recovery, if nobody else did since the queue's document was read."""
-    update: Document = {"$set": {"seen": now}}
-    if grace_until is None:
+    update: Document = {"$set": {"seen": after.seen, "pace": after.pace}}
+    if after.grace is None:
         update["$unset"] = {"grace_until": ""}
     else:
-        update["$set"]["grace_until"] = grace_until
+        update["$set"]["grace_until"] = after.grace
     return Write(filter={"_id": queue, "seen": {"$exists": False} if before is None else before}, update=update)
 
 

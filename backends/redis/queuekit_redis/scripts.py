@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
+from queuekit.domain.absence import LEAST_GRACE, MISSED
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT
 from queuekit.domain.limits import (
     AWAITED_AGE,
@@ -25,6 +26,7 @@ _USES = re.compile(r"^ *-- USES (.*)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n|\s+-- .*$", re.MULTILINE)
 _CONSTANTS: Final = (
     f"local KEEP_COMPLETED, KEEP_FAILED = '{DEFAULT_KEEP_COMPLETED.label}', '{DEFAULT_KEEP_FAILED.label}'\n"
+    f"local MISSED, LEAST_GRACE = {MISSED}, {LEAST_GRACE}\n"
     f"local MAX_CRASHES, ERRORS_KEPT, LOGS_KEPT = {DEFAULT_MAX_CRASHES}, {ERRORS_KEPT}, {LOGS_KEPT}\n"
     f"local AWAITED_AGE, AWAITED_COUNT = {AWAITED_AGE}, {AWAITED_COUNT}\n"
 )

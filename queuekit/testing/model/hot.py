@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from queuekit.domain.absence import LEAST_GRACE
 from queuekit.domain.job import BATCH_MAX
 from queuekit.domain.outcome import Ask, Exchange, Hold, Op, Outcome, Recovery, Refusal, Renewal
+from queuekit.domain.query import Note
 from queuekit.domain.state import Line, Move, State
 from queuekit.errors import InvalidOption
 from queuekit.testing.model.base import Base, snapshot
@@ -85,7 +87,7 @@ class HotPath(Base):
                     reply.lost.append(hold.id)
                     continue
                 job.lease_until = now + lease
-                note(job, hold.progress, hold.logs)
+                note(q, job, Note(progress=hold.progress, logs=hold.logs, start=hold.start))
                 if job.cancel is not None:
                     reply.cancels[hold.id] = job.cancel
             named = {(hold.id, hold.token) for hold in holds}
@@ -98,10 +100,11 @@ class HotPath(Base):
     async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
         with self.world.lock:
             q, now = self.queue(queue), self.world.now()
-            away = q.seen is not None and now - q.seen > 3 * every
-            q.seen = now
+            pace, grace = min(every, q.pace or every), max(2 * every, LEAST_GRACE)
+            away = q.seen is not None and now - q.seen > (3 * pace if q.grace_until is None else max(3 * pace, grace))
+            q.seen, q.pace = now, every if away else pace
             if away:
-                q.grace_until = now + 2 * every
+                q.grace_until = now + grace
             reply = Recovery(now=now)
             if q.grace_until is not None and now < q.grace_until:
                 reply.grace_until = q.grace_until

@@ -48,9 +48,11 @@ class QueueData:
     ops: dict[str, OpRecord] = field(default_factory=dict)
     unique: dict[str, Held] = field(default_factory=dict)
     awaited: set[str] = field(default_factory=set)
+    taken: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # claim, and lines it reported, by job
     last: int = 0  # places given at the back
     first: int = 0  # and before all
     seen: int | None = None  # the last recover
+    pace: int | None = None  # the least cadence of it since the last absence
     grace_until: int | None = None
     marker: bool = False
 

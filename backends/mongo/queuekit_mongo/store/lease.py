@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from queuekit import ids
+from queuekit.domain.absence import Watch
 from queuekit.domain.job import LOGS_KEPT
 from queuekit.domain.outcome import Hold, Recovery, Renewal
 from queuekit.domain.state import State
@@ -64,18 +65,13 @@ async def recover(room: Room, queue: str, limit: int, every: int) -> Recovery:
     for _ in range(TRIES):
         view = await room.view(queue)
         reply = Recovery(now=view.now)
-        before, grace = view.doc.get("seen"), view.doc.get("grace_until")
-        if before is not None and view.now - before > 3 * every:
-            grace = view.now + 2 * every
-        if grace is not None and view.now >= grace:
-            grace = None
-        done = await room.port.bulk(
-            QUEUES, [queries.seen(room.names.queue(queue), before=before, now=view.now, grace_until=grace)]
-        )
+        before = Watch(seen=view.doc.get("seen"), pace=view.doc.get("pace"), grace=view.doc.get("grace_until"))
+        after = before.called(view.now, every)
+        done = await room.port.bulk(QUEUES, [queries.seen(room.names.queue(queue), before.seen, after)])
         if done.met:
             break
-    if grace is not None:
-        reply.grace_until = grace
+    if after.grace is not None:
+        reply.grace_until = after.grace
         return reply
     docs = await room.port.find(queries.expired_leases(room.names.queue(queue), view.now, limit + 1))
     reply.more = len(docs) > limit

@@ -23,11 +23,13 @@
 -- USES base run job unique drop ended
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now, limit, every = clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local vars = call('HMGET', k_vars, 'seen', 'grace', 'max_crashes')
-local grace = tonumber(vars[2] or 0)
-if vars[1] and now - vars[1] > 3 * every then grace = now + 2 * every end
-call('HSET', k_vars, 'seen', now, 'grace', grace)
-if now < grace then return {now, {}, {}, {}, grace, 0} end
+local vars = call('HMGET', k_vars, 'seen', 'grace', 'max_crashes', 'pace')
+local grace, pace = tonumber(vars[2] or 0), math.min(every, tonumber(vars[4]) or every)
+local gap, length = now - (tonumber(vars[1]) or now), math.max(2 * every, LEAST_GRACE)
+if gap > MISSED * pace and (grace == 0 or gap > length) then grace, pace = now + length, every end
+if grace <= now then grace = 0 end
+call('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)
+if grace > 0 then return {now, {}, {}, {}, grace, 0} end
 local expired = call('ZRANGEBYSCORE', k_active, '-inf', now, 'LIMIT', 0, limit + 1)
 local suspects, crashed, cancelled = {}, {}, {}
 local most = tonumber(vars[3] or MAX_CRASHES)
