@@ -18,6 +18,7 @@ from queuekit import clock, codec, ids
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.domain.events import Job
 from queuekit.domain.job import LOGS_KEPT, JobRecord
+from queuekit.domain.query import Note
 from queuekit.domain.readers import moment
 from queuekit.domain.state import State
 from queuekit.domain.values import JSON
@@ -73,12 +74,13 @@ class Cancel(Exception):
 class Report:
     """What a handler says while it runs, and what it is told. Thread-safe; taken by the lease keeper and at the end."""
 
-    __slots__ = ("_cancel", "_lock", "_logs", "_lost", "_progress")
+    __slots__ = ("_cancel", "_lines", "_lock", "_logs", "_lost", "_progress")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._progress: bytes | None = None
         self._logs: deque[bytes] = deque(maxlen=LOGS_KEPT)
+        self._lines = 0  # ever added
         self._cancel: str | None = None
         self._lost = False
 
@@ -117,11 +119,13 @@ class Report:
         """Add a line."""
         with self._lock:
             self._logs.append(data)
+            self._lines += 1
 
-    def take(self) -> tuple[bytes | None, tuple[bytes, ...]]:
+    def take(self) -> Note:
         """Everything reported since the last time, and forget it."""
         with self._lock:
-            taken = self._progress, tuple(self._logs)
+            logs = tuple(self._logs)
+            taken = Note(progress=self._progress, logs=logs, start=self._lines - len(logs) if logs else None)
             self._progress = None
             self._logs.clear()
         return taken

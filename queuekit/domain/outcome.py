@@ -54,6 +54,7 @@ class Outcome:
     keep: Retention | None = None  # the worker's, used where the stored job names none
     progress: bytes | None = None
     logs: tuple[bytes, ...] = ()
+    start: int | None = None  # lines of this claim reported before logs[0]; None: these are new
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,13 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of one spec. `id` is the job that exists now: another's where a unique key was held."""
+    """What became of one spec. `id` is the job that exists now: another's where a unique key was held.
+
+    `created` is None where the caller's own transaction will write it, or not.
+    """
 
     id: str
-    created: bool
+    created: bool | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -121,6 +125,7 @@ class Hold:
     token: str
     progress: bytes | None = None
     logs: tuple[bytes, ...] = ()
+    start: int | None = None  # lines of this claim reported before logs[0]; None: these are new
 
 
 @dataclass(slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class Counts:
     states: dict[State, int]
     suspect: int = 0  # of the waiting
     held: int = 0
-    oldest_waiting: int | None = None  # ms since the longest-waiting job could have run
+    oldest_waiting: int | None = None  # ms since the longest-waiting of those in front could have run
     paused: str | None = None
     totals: Totals = field(default_factory=Totals)
 
@@ -136,6 +136,7 @@ class Note:
 
     progress: bytes | None = None
     logs: tuple[bytes, ...] = ()
+    start: int | None = None  # lines of this claim reported before logs[0]; None: these are new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ def annotate(work: Work, id: str, token: str, note: Note) -> bool:
     job = rows.by_id(work.conn, work.ledger.q, [id]).get(id)
     if job is None or job.line != ACTIVE or job.token != token:
         return False
-    work.note(job, note.progress, note.logs)
+    work.note(job, note)
     return True
 
 

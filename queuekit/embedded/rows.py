@@ -41,6 +41,7 @@ LINES_OF: Final[dict[State, tuple[int, ...]]] = {
 _NAMED: Final = (Line.READY, Line.SUSPECT, Line.HELD)
 ERROR: Final = 0
 LOG: Final = 1
+TAKEN: Final = 2  # not shown: token, and how many lines of that claim were taken
 INLINE: Final = 1024  # bytes of a body kept in the job's own row; a row is written anew at each move
 
 
@@ -213,7 +214,7 @@ def notes(conn: sqlite3.Connection, n: int) -> tuple[tuple[bytes, ...], tuple[by
     """A job's errors and log lines, oldest first."""
     errors: list[bytes] = []
     logs: list[bytes] = []
-    for kind, data in conn.execute("SELECT kind, data FROM notes WHERE n = ? ORDER BY kind, seq", (n,)):
+    for kind, data in conn.execute("SELECT kind, data FROM notes WHERE n = ? AND kind <= 1 ORDER BY kind, seq", (n,)):
         (logs if kind == LOG else errors).append(data)
     return tuple(errors), tuple(logs)
 

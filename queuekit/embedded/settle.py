@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Final
 
 from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.domain.query import Note
 from queuekit.embedded import ends, rows
 from queuekit.embedded.ledger import DONE, RELEASED, RETRIED
 from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, COMPLETED_OWN, FAILED, PARKED, READY, Job
@@ -112,7 +113,7 @@ def _write(work: Work, head: tuple[int, int, str | None], alike: list[tuple[int,
 
 
 def _apply(work: Work, outcome: Outcome, job: Job) -> None:
-    work.note(job, outcome.progress, outcome.logs, outcome.error)
+    work.note(job, Note(progress=outcome.progress, logs=outcome.logs, start=outcome.start), outcome.error)
     kind, reason = outcome.kind, rows.text(outcome.reason)
     if job.cancel is not None and kind in _GIVES_WAY:
         kind, reason = Kind.CANCELLED, job.cancel

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT
+from queuekit.domain.query import Note
 from queuekit.embedded.ledger import Ledger, save
-from queuekit.embedded.rows import DELAYED, ERROR, LOG, Job
+from queuekit.embedded.rows import DELAYED, ERROR, LOG, TAKEN, Job
 
 _FORGET: Final = (
     "DELETE FROM notes WHERE n = ?1 AND kind = ?2 AND seq <= (SELECT seq FROM notes"
@@ -47,16 +48,19 @@ class Work:
             self.move(job, line, rank, place, place=place, **fields)
         self.wake = True  # a delayed one too: whoever waits may have to set his timer earlier
 
-    def note(self, job: Job, progress: bytes | None, logs: tuple[bytes, ...], error: bytes | None = None) -> None:
-        """Keep what a handler reported, the last of each kind."""
+    def note(self, job: Job, note: Note, error: bytes | None = None) -> None:
+        """Keep what a handler reported, the last of each kind; no line of a claim twice."""
+        logs = note.logs
+        if logs:
+            logs = self._unknown(job, note)
         lines = [(LOG, data) for data in logs[-LOGS_KEPT:]]
         if error is not None:
             lines.append((ERROR, error))
-        if not lines and progress is None:
+        if not lines and note.progress is None:
             return
         noted = self.conn.execute(
             "UPDATE jobs SET noted = noted + ?, progress = ifnull(?, progress) WHERE n = ? RETURNING noted",
-            (len(lines), progress, job.n),
+            (len(lines), note.progress, job.n),
         ).fetchall()[0][0]
         seq = noted - len(lines)
         rows = [(job.n, kind, seq + i, data) for i, (kind, data) in enumerate(lines)]
@@ -64,6 +68,19 @@ class Work:
         for kind, kept in ((LOG, LOGS_KEPT), (ERROR, ERRORS_KEPT)):
             if noted > kept:
                 self.conn.execute(_FORGET, (job.n, kind, kept))
+
+    def _unknown(self, job: Job, note: Note) -> tuple[bytes, ...]:
+        """The lines that this claim did not report before; from now on they are known."""
+        known = 0
+        for (data,) in self.conn.execute("SELECT data FROM notes WHERE n = ? AND kind = ?", (job.n, TAKEN)):
+            token, _, lines = bytes(data).decode().rpartition(" ")
+            known = int(lines) if token == job.token else 0
+        start = known if note.start is None else note.start
+        new = note.logs[max(0, known - start) :]
+        if new:
+            mark = f"{job.token} {start + len(note.logs)}".encode()
+            self.conn.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, 0, ?)", (job.n, TAKEN, mark))
+        return new
 
     def finish(self) -> None:
         """Write the ledger; the last thing before the commit."""

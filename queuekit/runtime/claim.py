@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from queuekit.domain.job import JobRecord
+from queuekit.domain.job import LOGS_KEPT, JobRecord
+from queuekit.domain.outcome import Outcome
+from queuekit.domain.query import Note
 
 if TYPE_CHECKING:
     from queuekit.context import Report
     from queuekit.runtime.source import Source
+
+NOTHING: Final = Note()
 
 
 class Stop(Enum):
@@ -45,7 +49,7 @@ class Claim:
         self.reason = ""  # of a cancel
         self.settled = False  # its outcome is built: nothing may build another
         self.sending = False  # progress or logs are under way to the store
-        self.unsent: tuple[bytes | None, tuple[bytes, ...]] | None = None  # taken from the report, not acknowledged
+        self.unsent: Note | None = None  # taken from the report, not acknowledged
 
     def interrupt(self, stop: Stop, reason: str = "") -> None:
         """Tell the run to end. On the event loop only; a run in a thread sees it through its context."""
@@ -65,15 +69,31 @@ class Claim:
         """Whether the run was told to end."""
         return self.stop is not None
 
-    def notes(self) -> tuple[bytes | None, tuple[bytes, ...]]:
-        """Progress and logs that the store has not acknowledged; whoever takes them sends them."""
+    def notes(self) -> Note:
+        """Progress and logs that the store has not acknowledged; whoever takes them sends them.
+
+        Lines carry their number, so that a store which took them already, and whose reply was lost, knows them.
+        """
         report = self.report
         if report is None or not (report.news or self.unsent is not None):
-            return None, ()
-        progress, logs = report.take()
-        earlier, lines = self.unsent or (None, ())
+            return NOTHING
+        new, old = report.take(), self.unsent
         self.unsent = None
-        return (earlier if progress is None else progress), (*lines, *logs)
+        if old is None:
+            return new
+        progress = old.progress if new.progress is None else new.progress
+        if new.start is None:
+            return Note(progress=progress, logs=old.logs, start=old.start)
+        if old.start is None or old.start + len(old.logs) != new.start:  # so many that some were dropped between
+            return Note(progress=progress, logs=new.logs, start=new.start)
+        logs = (*old.logs, *new.logs)
+        over = max(0, len(logs) - LOGS_KEPT)
+        return Note(progress=progress, logs=logs[over:], start=old.start + over)
+
+    def hand_in(self, outcome: Outcome) -> None:
+        """Let an outcome carry what is still to be reported."""
+        note = self.notes()
+        outcome.progress, outcome.logs, outcome.start = note.progress, note.logs, note.start
 
     @property
     def about(self) -> dict[str, object]:

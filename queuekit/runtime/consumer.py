@@ -259,7 +259,7 @@ class Consumer:
             pairs = [pair for pair in pairs if pair[0] not in busy]
         for claim, outcome in pairs:
             if claim.report is not None and outcome.progress is None and not outcome.logs:
-                outcome.progress, outcome.logs = claim.notes()
+                claim.hand_in(outcome)
         return pairs
 
     async def _answer(self, request: _Request) -> tuple[Exchange, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from queuekit import clock
 from queuekit.domain.outcome import Hold, Kind, Outcome, Renewal
 from queuekit.errors import QueueKitError, StoreUnavailable
-from queuekit.runtime.claim import Claim, Stop
+from queuekit.runtime.claim import NOTHING, Claim, Stop
 from queuekit.runtime.source import Source
 from queuekit.store.direct import direct
 
@@ -175,10 +175,12 @@ class LeaseKeeper:
             held = self._held[source]
             claims[:] = [claim for claim in claims if held.get(claim.id) is claim]
             for claim in claims:
-                progress, logs = claim.notes()
-                claim.sending = progress is not None or bool(logs)
-                claim.unsent = (progress, logs) if claim.sending else None
-                holds.append(Hold(id=claim.id, token=claim.token, progress=progress, logs=logs))
+                note = claim.notes()
+                claim.sending = note is not NOTHING
+                claim.unsent = note if claim.sending else None
+                holds.append(
+                    Hold(id=claim.id, token=claim.token, progress=note.progress, logs=note.logs, start=note.start)
+                )
         return holds
 
     def _answered(self, source: Source, claims: list[Claim], reply: Renewal, sent: float) -> None:

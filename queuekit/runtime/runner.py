@@ -316,5 +316,5 @@ async def run_one(kit: QueueKit, record: JobRecord, *, worker: str = "inline") -
         threads.close()
     if outcome is None:
         return Outcome(record.id, record.token or "", Kind.RELEASED)
-    outcome.progress, outcome.logs = claim.notes()
+    claim.hand_in(outcome)
     return outcome

@@ -8,8 +8,9 @@ import pytest
 
 from queuekit import clock
 from queuekit.context import Report
-from queuekit.domain.job import JobRecord
+from queuekit.domain.job import LOGS_KEPT, JobRecord
 from queuekit.domain.outcome import Hold, Outcome, Renewal
+from queuekit.domain.query import Note
 from queuekit.errors import StoreUnavailable
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.lease_keeper import LeaseKeeper
@@ -112,7 +113,7 @@ def test_news_goes_out_at_the_next_turn_and_once(table: Table) -> None:
     table.turn()
     assert [(hold.logs, hold.progress) for hold in table.store.renewed[0]] == [((b"1",), None)]
     assert len(table.store.renewed) == 1
-    assert claim.notes() == (None, ())
+    assert claim.notes() == Note()
 
 
 def test_notes_that_did_not_arrive_are_sent_with_what_came_after(table: Table) -> None:
@@ -124,7 +125,29 @@ def test_notes_that_did_not_arrive_are_sent_with_what_came_after(table: Table) -
     table.store.away = {"q"}
     table.turn()
     claim.report.put_line(b"2")
-    assert claim.notes() == (b"10%", (b"1", b"2")), "an outcome takes them along"
+    assert claim.notes() == Note(progress=b"10%", logs=(b"1", b"2"), start=0), "an outcome takes them along"
+
+
+def test_a_flood_while_the_store_is_away_keeps_the_last_lines_and_their_numbers(table: Table) -> None:
+    claim = table.claim("a")
+    table.keeper.hold(table.source, [claim])
+    assert claim.report is not None
+    table.store.away = {"q"}
+    lines = [b"%d" % n for n in range(2 * LOGS_KEPT + 10)]
+    for line in lines[:10]:
+        claim.report.put_line(line)
+    table.turn()
+    for line in lines[10 : LOGS_KEPT + 5]:
+        claim.report.put_line(line)
+    assert claim.notes() == Note(logs=tuple(lines[5 : LOGS_KEPT + 5]), start=5)
+
+    for line in lines[:10]:
+        claim.report.put_line(line)
+    table.turn()
+    for line in lines:  # more than a report keeps: there is a gap behind the ten
+        claim.report.put_line(line)
+    start = LOGS_KEPT + 5 + 10 + LOGS_KEPT + 10
+    assert claim.notes() == Note(logs=tuple(lines[-LOGS_KEPT:]), start=start)
 
 
 def test_an_end_waits_while_its_notes_are_under_way(table: Table) -> None:
@@ -138,7 +161,7 @@ def test_an_end_waits_while_its_notes_are_under_way(table: Table) -> None:
     assert busy == [{claim}]
     assert table.woken == 1, "the consumer is told that the notes have arrived"
     assert table.keeper.settling(table.source, [claim]) == set()
-    assert claim.notes() == (None, ())
+    assert claim.notes() == Note()
 
 
 def test_what_is_being_settled_is_not_renewed_and_not_called_lost(table: Table) -> None:
@@ -196,7 +219,7 @@ def test_a_renewal_that_breaks_keeps_no_end_waiting(table: Table) -> None:
     table.turn()
     assert table.keeper.settling(table.source, [claim]) == set()
     assert table.woken == 1
-    assert claim.notes() == (None, (b"1",))
+    assert claim.notes() == Note(logs=(b"1",), start=0)
 
 
 def test_a_fenced_claim_is_no_stray_while_its_run_goes_on(table: Table) -> None:

@@ -14,6 +14,7 @@ from queuekit import Fail, Inject, JobContext, Retry, Snooze, State, codec, curr
 from queuekit.context import Report, local_context, running
 from queuekit.domain.events import JobFact
 from queuekit.domain.job import LOGS_KEPT, JobRecord
+from queuekit.domain.query import Note
 from queuekit.errors import Cancelled, InvalidOption, LeaseLost, PayloadError, Unsupported
 from queuekit.producing.hooks import Hooks
 from queuekit.producing.inject import InjectMarker
@@ -34,10 +35,10 @@ def test_progress_and_lines_are_kept_until_they_are_taken() -> None:
     ctx.log("one")
     ctx.log("two")
     assert report.progress == codec.encode({"value": 0.5, "message": "half", "done": [1]})
-    progress, lines = report.take()
-    assert progress == codec.encode({"value": 0.5, "message": "half", "done": [1]})
-    assert [log_line(line)[1] for line in lines] == ["one", "two"]
-    assert report.take() == (None, ())
+    note = report.take()
+    assert note.progress == codec.encode({"value": 0.5, "message": "half", "done": [1]})
+    assert [log_line(line)[1] for line in note.logs] == ["one", "two"]
+    assert report.take() == Note()
     with pytest.raises(PayloadError):
         ctx.progress(float("nan"))
 
@@ -64,8 +65,8 @@ def test_lines_of_many_threads_are_all_kept() -> None:
         thread.start()
     taken = 0
     while any(thread.is_alive() for thread in threads):
-        taken += len(report.take()[1])
-    taken += len(report.take()[1])
+        taken += len(report.take().logs)
+    taken += len(report.take().logs)
     assert taken == 800
 
 

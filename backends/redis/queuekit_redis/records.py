@@ -68,6 +68,11 @@ def pack_items(items: Sequence[bytes]) -> bytes:
     return b"".join([_U32.pack(len(item)) + item for item in items])
 
 
+def lines(count: int, start: int | None) -> bytes:
+    """How many lines are reported, and how many of the claim came before, where that is told."""
+    return b"%d" % count if start is None else b"%d@%d" % (count, start)
+
+
 def pack_spec(spec: JobSpec, args: list[bytes]) -> int:
     """Add a job's arguments of `enqueue`; 0 for a plain job, 2 for one with a unique key, else 1."""
     flags = 2 if spec.lifo else 0
@@ -122,7 +127,7 @@ def pack_outcome(outcome: Outcome, too_large: bool) -> list[bytes]:
         b"" if too_large else given(outcome.result),
         b"" if outcome.error is None else pack_items((outcome.error,)), given(outcome.reason),
         moment(outcome.at, outcome.delay), b"" if outcome.keep is None else outcome.keep.label.encode(),
-        given(outcome.progress), b"%d" % len(outcome.logs), pack_items(outcome.logs),
+        given(outcome.progress), lines(len(outcome.logs), outcome.start), pack_items(outcome.logs),
     ]  # fmt: skip
 
 

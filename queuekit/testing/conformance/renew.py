@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from queuekit.domain.job import LOGS_KEPT
-from queuekit.domain.outcome import Hold, Kind
+from queuekit.domain.outcome import Hold, Kind, Outcome
 from queuekit.domain.query import Note, Verb
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
@@ -172,6 +174,56 @@ async def test_notes_keep_the_last_lines_only(store: JobStore) -> None:
     await store.annotate(Q, "a", job.token, Note(logs=lines))
     await store.renew(Q, [hold(job, logs=(b"last",))], LEASE)
     assert (await look(store, "a")).logs == (*lines[1:], b"last")
+
+
+async def test_lines_reported_again_are_kept_once(store: JobStore) -> None:
+    await Producer(store).put("a")
+    job = await Worker(store).take("a")
+    assert job.token is not None
+    first = hold(job, logs=(b"1", b"2"), start=0)
+
+    await store.renew(Q, [first], LEASE)
+    await store.renew(Q, [first], LEASE)  # its answer was lost
+    await store.renew(Q, [hold(job, logs=(b"1", b"2", b"3"), start=0)], LEASE)  # again, and one more since
+    for _ in range(2):
+        assert await store.annotate(Q, "a", job.token, Note(logs=(b"3", b"4"), start=2)) is True
+    await store.renew(Q, [first], LEASE)  # arrives at last
+
+    assert (await look(store, "a")).logs == (b"1", b"2", b"3", b"4")
+
+
+@pytest.mark.parametrize("kind", [Kind.COMPLETED, Kind.RETRY, Kind.RELEASED])
+async def test_an_outcome_brings_no_line_that_was_reported(store: JobStore, kind: Kind) -> None:
+    await Producer(store).put("a")
+    worker = Worker(store)
+    job = await worker.take("a")
+    await store.renew(Q, [hold(job, logs=(b"1", b"2"), start=0)], LEASE)
+
+    outcome = Outcome(job.id, str(job.token), kind, logs=(b"1", b"2", b"3"), start=0)
+    assert (await worker.settle(outcome)).refused == []
+
+    assert (await look(store, "a")).logs == (b"1", b"2", b"3")
+
+
+async def test_each_claim_counts_its_own_lines(store: JobStore) -> None:
+    await Producer(store).put("a")
+    worker = Worker(store)
+    for run in (b"1", b"2"):
+        job = await worker.take("a")
+        await store.renew(Q, [hold(job, logs=(run, run), start=0)], LEASE)
+        await worker.end(job, Kind.RELEASED)
+    assert (await look(store, "a")).logs == (b"1", b"1", b"2", b"2")
+
+
+async def test_lines_behind_a_gap_are_kept_and_so_are_uncounted_ones(store: JobStore) -> None:
+    await Producer(store).put("a")
+    job = await Worker(store).take("a")
+    await store.renew(Q, [hold(job, logs=(b"1",))], LEASE)
+    await store.renew(Q, [hold(job, logs=(b"1", b"2"), start=0)], LEASE)
+    await store.renew(Q, [hold(job, logs=(b"9",), start=8)], LEASE)  # the worker dropped some
+    await store.renew(Q, [hold(job, logs=(b"9", b"10"), start=8)], LEASE)
+    await store.renew(Q, [hold(job, logs=(b"9",))], LEASE)
+    assert (await look(store, "a")).logs == (b"1", b"2", b"9", b"10", b"9")
 
 
 async def test_many_claims_are_renewed_in_one_call(store: JobStore) -> None:

@@ -45,10 +45,11 @@ class Alter(Base):
 
     async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
         with self.world.lock:
-            job = self.peek(queue).jobs.get(id)
+            q = self.peek(queue)
+            job = q.jobs.get(id)
             if job is None or job.state is not State.ACTIVE or job.token != token:
                 return False
-            keep(job, note.progress, note.logs)
+            keep(q, job, note)
             return True
 
 

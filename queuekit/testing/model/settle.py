@@ -5,6 +5,7 @@ from __future__ import annotations
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT, JobRecord, Retention
 from queuekit.domain.limits import kept_awaited
 from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.domain.query import Note
 from queuekit.domain.state import TERMINAL, Line, Move, State, allowed
 from queuekit.testing.model.world import QueueData, by_age
 
@@ -86,7 +87,7 @@ def settle(q: QueueData, outcome: Outcome, now: int, limit: int) -> Refusal | No
         return Refusal.ILLEGAL
     if outcome.result is not None and len(outcome.result) > limit:
         return Refusal.TOO_LARGE
-    note(job, outcome.progress, outcome.logs)
+    note(q, job, Note(progress=outcome.progress, logs=outcome.logs, start=outcome.start))
     if outcome.error is not None:
         job.errors = (*job.errors, outcome.error)[-ERRORS_KEPT:]
     kind, reason, token = outcome.kind, outcome.reason, job.token
@@ -115,9 +116,13 @@ def settle(q: QueueData, outcome: Outcome, now: int, limit: int) -> Refusal | No
     return None
 
 
-def note(job: JobRecord, progress: bytes | None, logs: tuple[bytes, ...]) -> None:
-    """Keep what a handler reported."""
-    if progress is not None:
-        job.progress = progress
-    if logs:
-        job.logs = (*job.logs, *logs)[-LOGS_KEPT:]
+def note(q: QueueData, job: JobRecord, said: Note) -> None:
+    """Keep what a handler reported; of lines that this claim reported before, nothing."""
+    if said.progress is not None:
+        job.progress = said.progress
+    if said.logs:
+        token, known = q.taken.get(job.id, (None, 0))
+        known = known if token == job.token else 0
+        start = known if said.start is None else said.start
+        q.taken[job.id] = (job.token, max(known, start + len(said.logs)))
+        job.logs = (*job.logs, *said.logs[max(0, known - start) :])[-LOGS_KEPT:]

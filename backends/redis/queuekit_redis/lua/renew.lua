@@ -3,7 +3,7 @@
 -- KEYS[2] notes   hash: kind and id -> bytes
 -- KEYS[3] active  zset: id, lease end ms
 -- ARGV[1] clock shift ms  ARGV[2] lease ms
--- ARGV[3 …] a claim: id, token, progress ('' none, '=bytes'), how many logs, the logs packed
+-- ARGV[3 …] a claim: id, token, progress ('' none, '=bytes'), lines (see notes), the lines packed
 -- RETURNS {now, lease end, {lost id …}, {id, cancel reason …}}
 -- COST O(claims · log n)
 -- SINCE 1.0
@@ -18,7 +18,7 @@ for a = 3, #ARGV, 5 do
     lost[#lost + 1] = id
   else
     leases[#leases + 1], leases[#leases + 2] = till, id
-    local bits = note(id, byte(run, 3), ARGV[a + 2], ARGV[a + 3], ARGV[a + 4])
+    local bits = note(id, token, byte(run, 3), ARGV[a + 2], ARGV[a + 3], ARGV[a + 4])
     if bits ~= byte(run, 3) then call('HSET', k_run, id, sub(run, 1, 2) .. string.char(bits) .. sub(run, 4)) end
     if has(bits, 32) then cancels[#cancels + 1], cancels[#cancels + 2] = id, sub(read(run).cancel, 2) end
   end

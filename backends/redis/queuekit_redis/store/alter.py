@@ -8,7 +8,7 @@ from queuekit.domain.job import limits_error
 from queuekit.domain.outcome import Op
 from queuekit.domain.query import Change, Changed, Note
 from queuekit.errors import PayloadTooLarge
-from queuekit_redis.records import given, moment, pack_items
+from queuekit_redis.records import given, lines, moment, pack_items
 from queuekit_redis.replies import changed
 from queuekit_redis.store.base import Base, bounded
 
@@ -35,7 +35,7 @@ class Alter(Base):
             id.encode(),
             token.encode(),
             given(note.progress),
-            len(note.logs),
+            lines(len(note.logs), note.start),
             pack_items(note.logs),
         ]
         return bool(await self._call("annotate", queue, args))

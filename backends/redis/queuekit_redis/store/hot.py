@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from queuekit.domain.outcome import Ask, Exchange, Hold, Kind, Op, Outcome, Recovery, Renewal
-from queuekit_redis.records import given, pack_items, pack_outcome
+from queuekit_redis.records import given, lines, pack_items, pack_outcome
 from queuekit_redis.replies import exchanged, recovered, renewed
 from queuekit_redis.store.base import Base, bounded
 
@@ -35,7 +35,10 @@ class HotPath(Base):
         """One script; see renew.lua. There are no strays: a repeated exchange answers from the actor's record."""
         args: list[bytes | int] = [self._moved(), lease]
         for hold in holds:
-            args += (hold.id.encode(), hold.token.encode(), given(hold.progress), len(hold.logs), pack_items(hold.logs))
+            args += (
+                hold.id.encode(), hold.token.encode(), given(hold.progress), lines(len(hold.logs), hold.start),
+                pack_items(hold.logs),
+            )  # fmt: skip
         return renewed(await self._call("renew", queue, args))
 
     async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:

@@ -13,7 +13,7 @@ local function drop(ids)
         if has(bits, 1) then notes[#notes + 1] = 'r' .. id end
         if has(bits, 2) then notes[#notes + 1] = 'p' .. id end
         if has(bits, 4) then notes[#notes + 1] = 'e' .. id end
-        if has(bits, 8) then notes[#notes + 1] = 'l' .. id end
+        if has(bits, 8) then notes[#notes + 1], notes[#notes + 2] = 'l' .. id, 't' .. id end
       end
       if has(bits, 16) then options[#options + 1] = id end
     end

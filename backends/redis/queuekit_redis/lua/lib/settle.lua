@@ -1,5 +1,5 @@
 -- settle: the end of one run, of any kind; uses job, unique, ended, lines, notes
--- ARGV[a …]: id, token, kind, '=result', error packed, '=reason', moment, keep, '=progress', logs, packed logs
+-- ARGV[a …]: id, token, kind, '=result', error packed, '=reason', moment, keep, '=progress', lines, packed lines
 local function settle(a, now)
   local id, token, kind, result, error, reason = unpack(ARGV, a, a + 5)
   local run = call('HGET', k_run, id)
@@ -9,7 +9,7 @@ local function settle(a, now)
   if kind == 'b' then return 'i' end
   if kind == 't' then return 't' end
   call('ZREM', k_active, id)
-  j.bits = note(id, j.bits, ARGV[a + 8], ARGV[a + 9], ARGV[a + 10])
+  j.bits = note(id, token, j.bits, ARGV[a + 8], ARGV[a + 9], ARGV[a + 10])
   if error ~= '' then
     append('e' .. id, 1, error, ERRORS_KEPT)
     j.bits = with(j.bits, 4)
