@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint servers bench clean
+.PHONY: help install demo test lint servers bench compare clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ servers: $(INSTALLED)  ## a Redis and a MongoDB to play with, until Ctrl-C
 
 bench: $(INSTALLED)  ## measure the chosen store on this machine
 	$(BIN)/queuekit bench
+
+compare: $(INSTALLED)  ## every store beside its floor and beside what is asked; ARGS="--stores redis --rounds 3"
+	$(BIN)/python -m tests.bench.compare $(ARGS)
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

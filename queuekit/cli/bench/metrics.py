@@ -35,7 +35,7 @@ def enqueue_one(ground: Ground) -> Iterator[Line]:
             for n in range(count):
                 one.enqueue(*payload(n))
             rates.append(count / (perf() - start))
-            _expect(ground, queue, count + 1)
+            expect(ground, queue, count + 1)
     yield Line(metric="enqueue_one", settings=f"{count} jobs, sync, one process", values=tuple(rates), unit="jobs/s")
 
 
@@ -47,7 +47,7 @@ def enqueue_many(ground: Ground) -> Iterator[Line]:
             start = perf()
             ground.fill(queue, "noop", ground.sizes.jobs)
             rates.append(ground.sizes.jobs / (perf() - start))
-            _expect(ground, queue, ground.sizes.jobs)
+            expect(ground, queue, ground.sizes.jobs)
     yield Line(
         metric="enqueue_many", settings=f"{ground.sizes.jobs} jobs, {BATCH} a call", values=tuple(rates), unit="jobs/s"
     )
@@ -57,12 +57,12 @@ def drain_noop(ground: Ground) -> Iterator[Line]:
     """Jobs a second through one worker process that does nothing with them."""
     for concurrency, fraction in FRACTION.items():
         count = max(ground.sizes.jobs // fraction, 100)
-        yield _drain(ground, "drain_noop", "noop", count, concurrency)
+        yield drain(ground, "drain_noop", "noop", count, concurrency)
 
 
 def drain_sleep50(ground: Ground) -> Iterator[Line]:
     """Jobs a second where each waits 50 ms, 100 at once: 2,000 would be ideal."""
-    yield _drain(ground, "drain_sleep50", "sleep50", max(ground.sizes.jobs // 4, 500), 100)
+    yield drain(ground, "drain_sleep50", "sleep50", max(ground.sizes.jobs // 4, 500), 100)
 
 
 def latency_idle(ground: Ground) -> Iterator[Line]:
@@ -79,7 +79,7 @@ def latency_idle(ground: Ground) -> Iterator[Line]:
                 time.sleep(SPACING)
                 one.enqueue(n, perf())
             ground.await_jobs(queue, count + 1)
-            samples = _stop(ground, queue, hand, crew, count + 1)[1:]
+            samples = stop(ground, queue, hand, crew, count + 1)[1:]
         p50.append(percentile(samples, 0.50))
         p99.append(percentile(samples, 0.99))
     for name, values in (("p50", p50), ("p99", p99)):
@@ -98,7 +98,7 @@ def lateness_delayed(ground: Ground) -> Iterator[Line]:
                 [due.using(queue=queue, run_at=first + timedelta(milliseconds=20 * n)).make(n) for n in range(count)]
             )
             ground.await_jobs(queue, count)
-            samples = _stop(ground, queue, hand, crew, count)
+            samples = stop(ground, queue, hand, crew, count)
         picked["p50"].append(percentile(samples, 0.50))
         picked["p99"].append(percentile(samples, 0.99))
         picked["earliest"].append(min(samples))
@@ -117,11 +117,11 @@ def idle_commands(ground: Ground) -> Iterator[Line]:
             ground.await_jobs(queue, 1)
             time.sleep(SETTLE)
             looks = [_used(ground), _used(ground)]  # their difference is what looking costs
-            busy, start = _cpu(hand.pid), perf()
+            busy, start = cpu_seconds(hand.pid), perf()
             time.sleep(seconds)
             spent = perf() - start
             looks.append(_used(ground))
-            seen["%"].append((_cpu(hand.pid) - busy) / spent * 100)
+            seen["%"].append((cpu_seconds(hand.pid) - busy) / spent * 100)
             for unit, counts in (
                 ("commands/s", [o.commands for o in looks]),
                 ("requests/s", [o.requests for o in looks]),
@@ -129,7 +129,7 @@ def idle_commands(ground: Ground) -> Iterator[Line]:
                 before, after, end = counts
                 if before is not None and after is not None and end is not None:
                     seen[unit].append((end - after - (after - before)) / spent)
-            _stop(ground, queue, hand, crew, 1)
+            stop(ground, queue, hand, crew, 1)
     told = {
         "commands/s": "one idle worker; commands inside scripts counted",
         "requests/s": "one idle worker; reads from its sockets",
@@ -179,7 +179,7 @@ def redelivery(ground: Ground) -> Iterator[Line]:
                 hold.using(queue=queue).enqueue(0)
                 _started(first, crew)
                 second = crew.start({"queue": queue, "concurrency": 1}, listen=True)
-                _beaten(ground, second.pid)
+                await_beat(ground, second.pid)
                 killed = perf()
                 os.kill(first.pid, signal.SIGKILL)
                 values.append(_started(second, crew) - killed)
@@ -195,7 +195,7 @@ METRICS: Final[dict[str, Callable[[Ground], Iterator[Line]]]] = {
 }  # fmt: skip
 
 
-def _drain(ground: Ground, metric: str, task: str, count: int, concurrency: int) -> Line:
+def drain(ground: Ground, metric: str, task: str, count: int, concurrency: int) -> Line:
     rates = []
     for _ in range(ground.sizes.runs):
         with ground.queue() as queue:
@@ -204,13 +204,13 @@ def _drain(ground: Ground, metric: str, task: str, count: int, concurrency: int)
     return Line(metric=metric, settings=said, values=tuple(rates), unit="jobs/s")
 
 
-def _expect(ground: Ground, queue: str, count: int) -> None:
+def expect(ground: Ground, queue: str, count: int) -> None:
     waiting = sum(direct(ground.store.count(queue)).states.values())
     if waiting != count:
         raise BenchFailed(f"{count} jobs were enqueued, the store has {waiting}")
 
 
-def _stop(ground: Ground, queue: str, hand: subprocess.Popen[bytes], crew: Crew, count: int) -> list[float]:
+def stop(ground: Ground, queue: str, hand: subprocess.Popen[bytes], crew: Crew, count: int) -> list[float]:
     hand.terminate()
     said = last_line(hand, crew)
     ground.prove(queue, said, count)
@@ -227,7 +227,7 @@ def _started(hand: subprocess.Popen[bytes], crew: Crew) -> float:
     return float(line)
 
 
-def _beaten(ground: Ground, pid: int) -> None:
+def await_beat(ground: Ground, pid: int) -> None:
     """Until a worker has told the store that it is there."""
     for _ in range(3000):
         if any(beat.pid == pid for beat in direct(ground.store.workers())):
@@ -245,7 +245,7 @@ def _used(ground: Ground) -> Used:
     return used
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU seconds of a process, 0 where the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from time import process_time
 from typing import Final
 
 from queuekit import JobContext, QueueKit
@@ -25,12 +26,13 @@ class Tally:
     runs: dict[int, int] = field(default_factory=dict)  # by number of the job
     first: float = 0.0  # perf seconds
     last: float = 0.0
+    cpu: float = 0.0  # CPU seconds of this process when the first job started
     samples: list[float] = field(default_factory=list)  # ms
 
     def count(self, number: int) -> None:
         moment = perf()
         if not self.runs:
-            self.first = moment
+            self.first, self.cpu = moment, process_time()
         self.last = moment
         self.runs[number] = self.runs.get(number, 0) + 1
 
