@@ -14,6 +14,7 @@ QueueKitError
 │   ├── StoreUnavailable     .outcome: "refused" (nothing happened) or "unknown"
 │   ├── QueueFull            max_size reached, or the server is out of memory
 │   ├── NotReplicated        written, but not confirmed by a replica in time
+│   ├── EnqueueNotApplied    your own transaction was applied, the job in it was not: .jobs
 │   ├── Moved                this queue lives elsewhere now: .to
 │   ├── SchemaMismatch       data written by an incompatible queuekit
 │   └── Stale                a call older than the last one of its actor: no effect
@@ -118,6 +119,18 @@ class QueueFull(StoreError):
 
 class NotReplicated(StoreError):
     """Written on the primary, not confirmed by a replica in time: the outcome is unknown."""
+
+
+class EnqueueNotApplied(StoreError):
+    """The caller's own transaction was applied, but not the jobs in it: enqueue them again, with the same ids.
+
+    `jobs` are their references ("queue/id"). Only a store without rollback can come to this, and only where something
+    is wrong with it: see docs/within.md.
+    """
+
+    def __init__(self, message: str, *, jobs: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.jobs = tuple(jobs)
 
 
 class Moved(StoreError):

@@ -67,7 +67,7 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
         rows.append(_row(work, spec))
         receipts.append(Receipt(spec.id, True))
     _insert(work, rows)
-    work.ledger.totals[ENQUEUED] += sum(r.created for r in receipts)
+    work.ledger.totals[ENQUEUED] += sum(r.created is True for r in receipts)
     ops.remember(conn, q, op, work.now, {str(i): r.id for i, r in enumerate(receipts) if not r.created})
     return Enqueued(now=work.now, receipts=receipts)
 

@@ -1,4 +1,7 @@
-"""Writing jobs: one call a queue and thousand jobs, each under an op of its own lane, repeated until it is answered."""
+"""Writing jobs: one call a queue and thousand jobs, each under an op of its own lane, repeated until it is answered.
+
+Within a transaction of the caller nothing is repeated: the owner of a broken one begins it anew.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from queuekit import ids
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec
 from queuekit.domain.outcome import Op, Receipt
 from queuekit.errors import QueueKitError, StoreUnavailable, Unsupported
@@ -29,13 +33,14 @@ def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     at = kit.access.blocking()
     store = at.store
     if template.within is not None:
-        _check_within(store.capabilities.parts, template.within)
+        receipt = direct(_join(at, queue, [spec], template.within))[0]
+        return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
     try:
-        answer = direct(store.enqueue(queue, [spec], op, template.within))
+        answer = direct(store.enqueue(queue, [spec], op))
     except StoreUnavailable as first:
         with _named(op, f"{queue}/{spec.id}"):
-            answer = at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
+            answer = at.again(first, lambda: store.enqueue(queue, [spec], op))
     at.lanes.give(op)
     receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
@@ -49,13 +54,14 @@ async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any
     at = await kit.access.asynchronous()
     store = at.store
     if template.within is not None:
-        _check_within(store.capabilities.parts, template.within)
+        receipt = (await _join(at, queue, [spec], template.within))[0]
+        return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
     try:
-        answer = await store.enqueue(queue, [spec], op, template.within)
+        answer = await store.enqueue(queue, [spec], op)
     except StoreUnavailable as first:
         with _named(op, f"{queue}/{spec.id}"):
-            answer = await at.again(first, lambda: store.enqueue(queue, [spec], op, template.within))
+            answer = await at.again(first, lambda: store.enqueue(queue, [spec], op))
     at.lanes.give(op)
     receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
@@ -118,10 +124,21 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
 
 
 async def _write(at: Entry, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
-    _check_within(at.store.capabilities.parts, within)
+    if within is not None:
+        return await _join(at, queue, specs, within)
     with at.lanes.op() as op, _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
-        answer = await at.ask(partial(at.store.enqueue, queue, specs, op, within))
+        answer = await at.ask(partial(at.store.enqueue, queue, specs, op))
     return answer.receipts
+
+
+async def _join(at: Entry, queue: str, specs: list[JobSpec], within: object) -> list[Receipt]:
+    """Let the caller's own transaction write the jobs. Under an op of its own: nobody knows when it is applied."""
+    if "within" not in at.store.capabilities.parts:
+        raise Unsupported(
+            "within: this store cannot write a job with the caller's own write; Redis does in a pipeline (MULTI),"
+            " MongoDB in a session's transaction on a replica set"
+        )
+    return (await at.store.enqueue(queue, specs, Op(ids.nonce(), 1), within)).receipts
 
 
 @contextmanager
@@ -134,11 +151,6 @@ def _named(op: Op, what: str) -> Iterator[None]:
         if error.outcome == "unknown":
             error.add_note(f"it may have been written: {what}; enqueue with the same id again is safe")
         raise
-
-
-def _check_within(parts: frozenset[str], within: object | None) -> None:
-    if within is not None and "within" not in parts:
-        raise Unsupported("within: this store cannot write a job with the caller's own write yet (queuekit 0.2)")
 
 
 def _calls(jobs: Sequence[NewJob[Any]]) -> list[tuple[str, list[int]]]:
@@ -166,7 +178,7 @@ def _filled(
     for index, receipt in zip(indexes, receipts, strict=True):
         job = jobs[index]
         handles[index] = _handle(kit, job, receipt)
-        if not receipt.created and job.chosen and receipt.id == job.spec.id:
+        if receipt.created is False and job.chosen and receipt.id == job.spec.id:
             clashes.append(index)
     return clashes
 

@@ -60,6 +60,9 @@ class Produce(Protocol):
         *Atomic* the whole call (at most BATCH_MAX jobs).
         *Raises* QueueFull (more than max_size would wait or be delayed; nothing written), PayloadTooLarge,
         Conflict, Moved, Stale, Unsupported, InvalidOption (over BATCH_MAX; within of another store's kind).
+        With `within` (the part of that name) the jobs are written when the caller's transaction is, or never: receipts
+        have created None, or False where another job holds the key. What refuses is looked at now, and raises now;
+        no call is repeated, since a broken transaction is its owner's to begin anew.
         *Cost* one round trip; O(log n) a job. Repeating the same op: the recorded receipts."""
 
 
@@ -83,8 +86,9 @@ class HotPath(Protocol):
 
         *Effect* each hold whose token is current: lease_until = now + lease, progress and logs kept; else its id is in
         `lost`. Lines that the claim reported before (`Hold.start`, as in a `Note` and an `Outcome`) are not kept
-        twice; of progress the last that arrived counts. `cancels` names those whose cancel was asked. Where the store has strays: claims of `actor` with
-        n <= upto that were not named are in `strays`. *Atomic* each hold. *Cost* one round trip."""
+        twice; of progress the last that arrived counts. `cancels` names those whose cancel was asked. Where the store
+        has strays: claims of `actor` with n <= upto that were not named are in `strays`.
+        *Atomic* each hold. *Cost* one round trip."""
 
     async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
         """Take jobs from workers that went silent; called by anybody about each `every` ms.
@@ -147,7 +151,8 @@ class Control(Protocol):
 
     async def configure(self, queue: str, conf: QueueConf) -> QueueConf:
         """*Effect* declared and override layers replaced if `conf.rev` is the stored rev; rev + 1 in the answer. Wakes
-        workers. *Raises* Conflict (another rev), Unsupported (cap or rates without the part limits)."""
+        workers. *Raises* Conflict (another rev), Unsupported (cap or rates without the part limits).
+        Repeating the call that was written last: its answer, nothing done twice."""
 
     async def prune(
         self, queue: str, *, state: State | None = None, older_than: int = 0, limit: int = 1000

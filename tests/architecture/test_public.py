@@ -30,7 +30,7 @@ ERRORS = [
         "DuplicateTask",
     ),
     *("Unsupported", "PayloadError", "PayloadTooLarge", "StoreError", "StoreUnavailable", "QueueFull", "NotReplicated"),
-    *("Moved", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled", "ResultError"),
+    *("EnqueueNotApplied", "Moved", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled", "ResultError"),
     *("JobFailed", "JobCancelled", "ResultGone", "ResultTimeout", "WouldDeadlock"),
 ]
 COMMANDS = {

@@ -13,10 +13,10 @@ import pytest
 
 pytest.register_assert_rewrite("queuekit.testing.conformance")
 
-from queuekit.testing.conformance.fixtures import able, contended, harness, open_store, port, store  # noqa: E402
+from queuekit.testing.conformance.fixtures import able, begin, contended, harness, open_store, port, store  # noqa: E402
 from queuekit.testing.conformance.harness import Harness  # noqa: E402
 
-__all__ = ["able", "contended", "harness", "open_store", "port", "store"]
+__all__ = ["able", "begin", "contended", "harness", "open_store", "port", "store"]
 
 STORES = ("model", "sqlite", "redis", "mongo")
 VARIANTS = ("redis_cluster",)  # another server of a store: it has the whole suite too

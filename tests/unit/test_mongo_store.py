@@ -119,7 +119,7 @@ def spec(name: str, **said: Any) -> JobSpec:
     return JobSpec(**({"id": name, "task": "t", "body": b"j{}"} | said))
 
 
-def put(store: MongoStore, *names: str, actor: str | None = None, n: int = 1) -> list[bool]:
+def put(store: MongoStore, *names: str, actor: str | None = None, n: int = 1) -> list[bool | None]:
     answer = direct(store.enqueue("q", [spec(name) for name in names], Op(actor or ids.nonce(), n)))
     return [receipt.created for receipt in answer.receipts]
 

@@ -3,6 +3,6 @@
 Write a `Harness`, give it to pytest as the fixture `made`, and import the families: see docs/writing-a-backend.md.
 """
 
-from queuekit.testing.conformance.harness import Blocking, Harness
+from queuekit.testing.conformance.harness import Blocking, Harness, Transaction
 
-__all__ = ["Blocking", "Harness"]
+__all__ = ["Blocking", "Harness", "Transaction"]

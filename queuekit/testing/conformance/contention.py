@@ -151,7 +151,7 @@ async def test_nothing_is_lost_while_producers_and_workers_meet(
 
 
 async def test_of_two_that_enqueue_one_id_one_creates_it(contended: None, store: JobStore) -> None:
-    bits: list[bool] = []
+    bits: list[bool | None] = []
 
     async def part(mine: JobStore) -> None:
         producer = Producer(mine)
@@ -167,7 +167,7 @@ async def test_of_two_that_enqueue_one_id_one_creates_it(contended: None, store:
 
 async def test_of_two_that_want_one_key_one_gets_it(contended: None, store: JobStore) -> None:
     if "unique" in store.capabilities.parts:
-        got: list[tuple[str, bool]] = []
+        got: list[tuple[str, bool | None]] = []
 
         def part(letter: str) -> Part:
             async def run(mine: JobStore) -> None:

@@ -12,11 +12,13 @@ import pytest
 import pytest_asyncio
 
 from queuekit.store.protocol import JobStore
-from queuekit.testing.conformance.harness import Blocking, Harness
+from queuekit.testing.conformance.harness import Blocking, Harness, Transaction
 
 Open: TypeAlias = Callable[..., Awaitable[JobStore]]
 
-__all__ = ["able", "contended", "harness", "open_store", "port", "store"]
+Begin: TypeAlias = Callable[[], Awaitable[Transaction]]
+
+__all__ = ["able", "begin", "contended", "harness", "open_store", "port", "store"]
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -63,3 +65,19 @@ def able(store: JobStore) -> JobStore:
     if "unique" not in store.capabilities.parts:
         pytest.skip("the store declares no unique keys")
     return store
+
+
+@pytest_asyncio.fixture
+async def begin(harness: Harness, store: JobStore, port: str) -> AsyncIterator[Begin]:
+    """Begins transactions of the application; those left open are aborted. Skips where the store takes none."""
+    if "within" not in store.capabilities.parts:
+        pytest.skip("the store declares no writing within a transaction")
+    begun: list[Transaction] = []
+
+    async def beginner() -> Transaction:
+        begun.append(await harness.begin(port == "blocking"))
+        return begun[-1]
+
+    yield beginner
+    for transaction in begun:
+        await transaction.abort()

@@ -16,6 +16,7 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
 from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
 from queuekit.domain.state import State
+from queuekit.errors import Unsupported
 from queuekit.store.direct import direct
 from queuekit.store.protocol import Capabilities, JobStore
 from queuekit.store.registry import StoreOptions
@@ -52,6 +53,14 @@ class Harness(ABC):
     async def drop(self) -> None:  # noqa: B027  a store whose data end with it has nothing to drop
         """Remove what the test wrote, in this namespace and in those that start with it."""
 
+    async def begin(self, blocking: bool) -> Transaction:
+        """A transaction of the application's own, over its own client. Only asked of stores with the part `within`."""
+        raise Unsupported(f"{self.name} begins no transactions")
+
+    async def written(self, key: str) -> str | None:
+        """What the application's own transactions left under `key`, read past the store; None where nothing did."""
+        raise Unsupported(f"{self.name} begins no transactions")
+
     async def open_store(
         self, blocking: bool = False, *, suffix: str = "", payload_limit: int = 256 * 1024
     ) -> JobStore:
@@ -73,6 +82,24 @@ class Harness(ABC):
                 await store.close()
         self._opened.clear()
         await self.drop()
+
+
+class Transaction(ABC):
+    """One transaction of an application, on the server and database of the store. Used once."""
+
+    within: object  # what an enqueue takes
+
+    @abstractmethod
+    async def write(self, key: str, value: str) -> None:
+        """The application's own write; `Harness.written` finds it once the transaction is committed."""
+
+    @abstractmethod
+    async def commit(self) -> None:
+        """Apply all of it. Raises what the driver raises where nothing could be."""
+
+    @abstractmethod
+    async def abort(self) -> None:
+        """Apply none of it; after a commit that failed, or was done, nothing happens."""
 
 
 class Blocking:

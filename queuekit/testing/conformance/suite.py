@@ -9,7 +9,7 @@ from importlib import import_module
 
 FAMILIES = (
     "life", "produce", "exchange", "ends", "settle", "order", "repeats", "renew", "recover", "read", "find", "change",
-    "control", "retention", "unique", "conflict", "notify", "opaque", "contention",
+    "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
 )  # fmt: skip
 
 for _family in FAMILIES:

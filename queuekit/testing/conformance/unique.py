@@ -47,7 +47,7 @@ def keyed(id: str, key: str = "k", *, until: Until = "finished", how: str = "exi
 async def free(store: JobStore, id: str, key: str = "k", **said: Any) -> bool:
     """Whether a new job gets the key; then it holds it."""
     (receipt,) = (await Producer(store).put(keyed(id, key, **said))).receipts
-    return receipt.created
+    return receipt.created is True
 
 
 async def test_a_store_without_unique_keys_says_so(store: JobStore) -> None:
@@ -325,5 +325,5 @@ async def test_a_key_may_be_any_text(able: JobStore, key: str) -> None:
 
 async def test_many_keys_in_one_call_are_each_one_job(able: JobStore) -> None:
     answer = await Producer(able).put(*(keyed(f"j{i:03}", f"k{i % 50}") for i in range(200)), *specs(["x"]))
-    assert sum(receipt.created for receipt in answer.receipts) == 51
+    assert sum(receipt.created is True for receipt in answer.receipts) == 51
     assert [receipt.id for receipt in answer.receipts[50:100]] == [f"j{i:03}" for i in range(50)]

@@ -112,7 +112,7 @@ def names(records: Iterable[JobRecord]) -> list[str]:
     return [record.id for record in records]
 
 
-def created(answer: Enqueued) -> list[bool]:
+def created(answer: Enqueued) -> list[bool | None]:
     return [receipt.created for receipt in answer.receipts]
 
 

@@ -222,7 +222,7 @@ class _Call:
         for index in todo:
             self.receipts[index] = Receipt(self.jobs[index].id, True)
             self.made.add(self.docs[index]["_id"])
-        created = sum(receipt.created for receipt in self.receipts.values()) if self.again else len(self.made)
+        created = sum(receipt.created is True for receipt in self.receipts.values()) if self.again else len(self.made)
         room.tally(self.queue, {"enqueued": created} if created else {})
         room.marks.pop(self.queue, None)
         return True
