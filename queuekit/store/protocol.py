@@ -159,7 +159,8 @@ class Control(Protocol):
     ) -> tuple[int, bool]:
         """*Effect* state None: applies retention, cancels what expired unstarted, the store's own housekeeping. Else
         removes jobs of that state whose ended_at (ended, parked) or created_at (waiting, delayed, blocked) is at least
-        `older_than` ms ago, oldest first; active: InvalidOption. Answers (removed, more)."""
+        `older_than` ms ago; where `limit` cuts, ended and parked ones oldest first; active: InvalidOption.
+        Answers (removed, more)."""
 
     async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
         """*Effect* removes every job, then the queue's own records; (removed, more): call until more is False.

@@ -47,6 +47,19 @@ SAID = Limits(
 # ---- configure
 
 
+async def test_a_configuration_that_is_written_again_is_written_once(store: JobStore) -> None:
+    old = await store.configure(Q, QueueConf(override=Limits(max_size=1)))
+    call = dataclasses.replace(old, declared=Limits(max_crashes=2), override=Limits(max_size=2, by="me", at=1))
+    first = await store.configure(Q, call)
+
+    again = await store.configure(Q, call)  # its answer was lost
+
+    assert again == first == await store.conf(Q)
+    assert first.rev == old.rev + 1
+    with pytest.raises(Conflict):
+        await store.configure(Q, dataclasses.replace(call, override=Limits(max_size=2, by="you", at=1)))
+
+
 async def test_a_queue_that_nobody_configured_has_the_defaults(store: JobStore) -> None:
     assert await store.conf(Q) == QueueConf()
     await Producer(store).put("a")
@@ -186,6 +199,24 @@ async def test_a_state_may_be_pruned_of_all_its_jobs_in_bounded_steps(
     assert await store.prune(Q, state=kept_as, limit=2) == (1, False)
     assert await counted(store) == {}
     assert await worker.claim(5) == []
+
+
+async def test_what_waits_is_pruned_by_the_age_of_the_job(harness: Harness, store: JobStore) -> None:
+    """Not by how long it has been waiting again, and whatever its line."""
+    worker = Worker(store)
+    await Producer(store).put("b")
+    back = await worker.take("b")
+    await harness.advance(MINUTE)
+    await Producer(store).put("a")
+    await worker.take("a")
+    await harness.advance(MINUTE)
+    assert (await recover(store)).suspects == ["b", "a"]
+    (back,) = await worker.claim()
+    await worker.end(back, Kind.SNOOZED)
+
+    assert await store.prune(Q, state=State.WAITING, older_than=HOUR) == (0, False)
+    assert await store.prune(Q, state=State.WAITING, older_than=MINUTE + 30 * SECOND) == (1, False)
+    assert (await state(store, "b"), await state(store, "a")) == (None, State.WAITING)
 
 
 async def test_active_jobs_are_not_pruned(store: JobStore) -> None:

@@ -19,6 +19,7 @@ async def test_capabilities_are_known_words(store: JobStore) -> None:
     able = store.capabilities
     assert able.parts <= PARTS
     assert able.counted_at in {"settle", "prune"}
+    assert able.totals in {"exact", "late"}
     assert able.wake in {"notify", "poll"}
     assert 0 <= able.order_skew <= 1000
 

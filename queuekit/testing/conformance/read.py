@@ -127,6 +127,18 @@ async def test_the_longest_wait_is_told(harness: Harness, store: JobStore) -> No
     assert oldest < MINUTE
 
 
+async def test_a_job_put_before_all_hides_no_longer_wait(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put(spec("first", lifo=True), spec("a"))
+    await harness.advance(HOUR)
+    await Producer(store).put(spec("second", lifo=True))
+
+    for gone in ("second", "first"):
+        oldest = (await store.count(Q)).oldest_waiting
+        assert oldest is not None
+        assert HOUR <= oldest < HOUR + MINUTE
+        await Worker(store).take(gone)
+
+
 async def test_a_job_that_was_delayed_waits_since_it_was_due(harness: Harness, store: JobStore) -> None:
     await Producer(store).put(spec("a", delay=HOUR))
     await harness.advance(HOUR + MINUTE)

@@ -99,6 +99,19 @@ async def test_a_worker_that_holds_a_suspect_gets_no_other(harness: Harness, sto
     assert names(await worker.claim(5)) == ["b"]
 
 
+async def test_a_second_suspect_is_no_more_work_for_who_got_one(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    await die(harness, store, 2)
+    await recover(store)
+    worker = Worker(store)
+
+    answer = await worker.exchange((), 5)
+
+    assert (names(answer.claims), answer.more) == (["a"], False)
+    assert (await worker.exchange((), 0, suspect=False)).more is False
+    assert (await Worker(store).exchange((), 0)).more is True
+
+
 async def test_suspects_stand_in_the_order_of_their_old_places(harness: Harness, store: JobStore) -> None:
     await Producer(store).put("a", "b", spec("c", priority=1))
     await die(harness, store, 3)

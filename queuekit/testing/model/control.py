@@ -26,6 +26,8 @@ class Control(Base):
                         "this store has no limits over all workers: leave global_concurrency and rate unset"
                     )
             q = self.queue(queue)
+            if conf.rev + 1 == q.conf.rev and (conf.declared, conf.override) == (q.conf.declared, q.conf.override):
+                return q.conf  # by this very call, whose answer was lost
             if conf.rev != q.conf.rev:
                 raise Conflict(f"queue {queue}: its configuration has rev {q.conf.rev}, not {conf.rev}; read it again")
             q.conf = replace(q.conf, rev=conf.rev + 1, declared=conf.declared, override=conf.override)

@@ -42,6 +42,7 @@ class MongoStore:
             order_skew=ORDER_SKEW,
             strays=True,
             counted_at="prune",
+            totals="late",
             wake="notify" if self.room.replica else "poll",
         )
 

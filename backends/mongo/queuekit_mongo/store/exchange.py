@@ -60,7 +60,7 @@ class _Claiming:
     def __init__(self, room: Room, queue: str, view: View, op: Op, ask: Ask, reply: Exchange) -> None:
         self.room, self.queue, self.view, self.op, self.ask, self.reply = room, queue, view, op, ask, reply
         self.key = room.names.queue(queue)
-        self.suspects = 1 if ask.suspect else 0
+        self.suspects = 1 if ask.suspect and all(job.line is not Line.SUSPECT for job in reply.claims) else 0
 
     async def run(self, want: int, settling: Settling, plain: Sequence[Outcome]) -> None:
         """Claim up to `want`, and settle the plain outcomes with the first claim's command."""
@@ -119,12 +119,13 @@ class _Claiming:
             return []
         suspects = [doc for doc in docs if doc["line"] == SUSPECT]
         ready = [doc for doc in docs if doc["line"] == READY]
-        if len(suspects) > 1 and len(ready) <= want and want:
+        if len(suspects) > 1 and len(ready) <= want:
             ready = await self.room.port.find(queries.candidates(self.key, want + 1, suspects=False))
             ready = [doc for doc in ready if doc.get("expiry", self.view.now + 1) > self.view.now]
         usable = suspects[: min(self.suspects, want)]
         chosen = (usable + ready)[:want]
-        self.reply.more = len(suspects) + len(ready) > len(chosen)
+        held_back = bool(suspects and self.suspects and not usable)  # a second suspect is no work for this worker
+        self.reply.more = held_back or len(usable) + len(ready) > len(chosen)
         self.suspects -= sum(doc["line"] == SUSPECT for doc in chosen)
         if slow and chosen and chosen[-1]["line"] == READY and self.room.claimed.get(self.queue, 0) >= CLAIMED:
             self._mark(chosen[-1])

@@ -14,12 +14,13 @@
 -- ARGV[1] clock shift ms
 -- RETURNS {now, ready, suspect, delayed, blocked, active, parked, completed, failed, cancelled, oldest, vars …}
 --         oldest: since when the job that waits longest could have run, false where none waits
--- COST O(states · log n), and one look for each of the first 32 priorities in use
+-- COST O(states · log n), and up to three looks for each of the first 32 priorities in use
 -- SINCE 1.0
 -- USES base run
 local now, oldest = clock(ARGV[1]), false
 
 local function look(id)
+  if not id then return end
   local run, entry = call('HGET', k_run, id), call('HGET', k_jobs, id)
   if not entry then return end
   local _, run_at = envelope(entry)
@@ -28,14 +29,20 @@ local function look(id)
   oldest = oldest and math.min(oldest, since) or since
 end
 
--- The first of each priority: within one, places follow the time a job began to wait.
+-- The first of each priority: within one, places follow the time a job began to wait. Jobs put before all stand the
+-- other way round: of them the last, and then the first of the others.
 for _, key in ipairs({k_suspect, k_ready}) do
   local from = '-inf'
   for _ = 1, 32 do
     local first = call('ZRANGEBYSCORE', key, from, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     if #first == 0 then break end
     look(first[1])
-    from = string.format('%.0f', (floor(first[2] / BAND) + 1) * BAND)
+    local band = floor(first[2] / BAND) * BAND
+    if first[2] - band < MID then
+      look(call('ZREVRANGEBYSCORE', key, '(' .. text(band + MID), text(band), 'LIMIT', 0, 1)[1])
+      look(call('ZRANGEBYSCORE', key, text(band + MID), '(' .. text(band + BAND), 'LIMIT', 0, 1)[1])
+    end
+    from = text(band + BAND)
   end
 end
 local reply = {now}

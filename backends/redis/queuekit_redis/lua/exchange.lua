@@ -69,7 +69,8 @@ if not answer then
 end
 local more = 0
 if not vars[1] and not home then
-  local left = ARGV[6] == '1' and call('EXISTS', k_ready, k_suspect) or call('EXISTS', k_ready)
+  local holds = runs[1] and byte(runs[1], 2) == SUSPECT -- a suspect comes first, and there is no second one
+  local left = ARGV[6] == '1' and not holds and call('EXISTS', k_ready, k_suspect) or call('EXISTS', k_ready)
   if left > 0 or (next_at and next_at <= now) then
     more = 1
     call('ZADD', k_marker, '0', '0')
