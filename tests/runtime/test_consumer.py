@@ -106,8 +106,8 @@ async def test_no_call_carries_more_ends_than_a_store_takes() -> None:
 
     one.store.exchange = exchange  # type: ignore[method-assign]
     one.keeper.settling = lambda source, claims: set()  # type: ignore[method-assign]
-    source.outbox = [(a_claim(source, f"a{n}"), Outcome(f"a{n}", "x:1", Kind.COMPLETED)) for n in range(BATCH_MAX)]
+    source.outbox = [(a_claim(source, f"a{n}"), Outcome(f"a{n}", "x:1", Kind.COMPLETED)) for n in range(BATCH_MAX + 3)]
     source.strays = [Outcome(f"s{n}", "x:2", Kind.RELEASED) for n in range(5)]
     await one._exchange(source, 1)
     await one._exchange(source, 1)
-    assert sent == [BATCH_MAX, 5]
+    assert sent == [BATCH_MAX, 8]

@@ -93,6 +93,16 @@ def test_nothing_is_renewed_before_a_third_of_the_lease_and_then_what_is_due_soo
     assert len(table.sent()) == 1, "a renewed lease is young again"
 
 
+def test_a_short_lease_is_renewed_when_a_third_of_it_has_passed(table: Table) -> None:
+    table.source.lease, table.store.reply.lease_until = 3000, 3000
+    claim = table.claim("a")
+    table.keeper.hold(table.source, [claim])
+    for age, sent in ((0.8, []), (1.1, [["a"]])):
+        claim.lease_end = clock.monotonic() + 3 - age
+        table.turn()
+        assert table.sent() == sent
+
+
 def test_a_long_lease_is_renewed_every_ten_seconds_all_the_same(table: Table) -> None:
     table.source.lease = 3_600_000
     claim = table.claim("a")

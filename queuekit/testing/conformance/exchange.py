@@ -176,6 +176,20 @@ async def test_a_delayed_job_that_expired_is_cancelled_when_due(harness: Harness
     assert (record.state, record.reason) == (State.CANCELLED, "expired")
 
 
+async def test_a_delayed_job_that_expired_is_cancelled_when_due_though_nobody_claims(
+    harness: Harness, store: JobStore
+) -> None:
+    """The queue is paused: what expired must not stand among those that wait until somebody resumes it."""
+    await Producer(store).put(spec("a", delay=HOUR, expires_in=MINUTE), spec("b", delay=HOUR))
+    await set_limits(store, paused="deploy")
+    await harness.advance(HOUR)
+
+    await Worker(store).exchange((), 5)
+
+    assert await counted(store) == {State.CANCELLED: 1, State.WAITING: 1}
+    assert (await look(store, "a")).reason == "expired"
+
+
 async def test_a_job_promoted_by_a_person_too_late_is_cancelled(harness: Harness, store: JobStore) -> None:
     await Producer(store).put(spec("a", delay=HOUR, expires_in=MINUTE))
     await harness.advance(2 * MINUTE)

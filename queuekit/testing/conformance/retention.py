@@ -223,25 +223,29 @@ async def test_a_count_removes_only_jobs_that_carry_it(harness: Harness, store: 
     assert await kept(store, to) == ["queue1", "queue2", "ten1", "ten2", "two3", "two4", "one2"]
 
 
-async def test_the_queues_count_does_not_count_jobs_with_their_own(harness: Harness, store: JobStore) -> None:
-    await set_limits(store, keep_completed=Retention(count=2))
-    await finish(harness, store, "own1", "own2", "own3", own=Retention(count=100))
-    await finish(harness, store, "q1", "q2", "q3")
+@pytest.mark.parametrize("to", ENDED)
+async def test_the_queues_count_does_not_count_jobs_with_their_own(
+    harness: Harness, store: JobStore, to: State
+) -> None:
+    await set_limits(store, **{SAID[to]: Retention(count=2)})
+    await finish(harness, store, "own1", "own2", "own3", to=to, own=Retention(count=100))
+    await finish(harness, store, "q1", "q2", "q3", to=to)
     await tidy(store)
-    assert await kept(store) == ["own1", "own2", "own3", "q2", "q3"]
+    assert await kept(store, to) == ["own1", "own2", "own3", "q2", "q3"]
 
 
-async def test_the_queues_age_does_not_end_jobs_with_their_own(harness: Harness, store: JobStore) -> None:
-    await set_limits(store, keep_completed=Retention(age=MINUTE))
-    await finish(harness, store, "own", own=Retention(age=DAY))
-    await finish(harness, store, "all", own=KEEP_ALL)
-    await finish(harness, store, "queue")
+@pytest.mark.parametrize("to", ENDED)
+async def test_the_queues_age_does_not_end_jobs_with_their_own(harness: Harness, store: JobStore, to: State) -> None:
+    await set_limits(store, **{SAID[to]: Retention(age=MINUTE)})
+    await finish(harness, store, "own", to=to, own=Retention(age=DAY))
+    await finish(harness, store, "all", to=to, own=KEEP_ALL)
+    await finish(harness, store, "queue", to=to)
     await harness.advance(HOUR)
     await tidy(store)
-    assert await kept(store) == ["own", "all"]
+    assert await kept(store, to) == ["own", "all"]
     await harness.advance(DAY)
     await tidy(store)
-    assert await kept(store) == ["all"]
+    assert await kept(store, to) == ["all"]
 
 
 async def test_a_new_configuration_is_for_jobs_that_ended_before_too(harness: Harness, store: JobStore) -> None:

@@ -42,17 +42,19 @@ async def test_an_outcome_is_of_one_queue(store: JobStore) -> None:
     assert await look(store, "a", "two") == other
 
 
-async def test_a_wrong_token_settles_nothing(store: JobStore) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_wrong_token_settles_nothing(store: JobStore, kind: Kind) -> None:
     await Producer(store).put("a")
     worker = Worker(store)
     job = await worker.take("a")
-    wrong = Outcome("a", f"{worker.actor.name}:2", Kind.COMPLETED, result=b"stolen")
+    wrong = Outcome("a", f"{worker.actor.name}:2", kind, result=b"stolen" if kind is Kind.COMPLETED else None)
 
     assert (await Worker(store).settle(wrong)).refused == [("a", Refusal.LOST)]
     assert (await worker.settle(wrong)).refused == [("a", Refusal.LOST)]
 
     assert await look(store, "a") == job
-    assert (await totals(store)).completed == 0
+    counted = await totals(store)
+    assert (counted.completed, counted.failed, counted.retried, counted.released) == (0, 0, 0, 0)
 
 
 async def test_anybody_who_names_the_token_may_settle(open_store: Open, store: JobStore) -> None:
@@ -171,7 +173,10 @@ async def test_a_settle_after_recovery_is_refused(harness: Harness, store: JobSt
     assert await look(store, "a") == after
 
 
-async def test_a_settle_of_the_run_before_is_refused_while_the_next_one_runs(harness: Harness, store: JobStore) -> None:
+@pytest.mark.parametrize("kind", [Kind.COMPLETED, Kind.RETRY, Kind.RELEASED])
+async def test_a_settle_of_the_run_before_is_refused_while_the_next_one_runs(
+    harness: Harness, store: JobStore, kind: Kind
+) -> None:
     await Producer(store).put("a")
     slow, quick = Worker(store), Worker(store)
     old = await slow.take("a")
@@ -179,9 +184,9 @@ async def test_a_settle_of_the_run_before_is_refused_while_the_next_one_runs(har
     await recover(store)
     new = await quick.take("a")
 
-    assert (await slow.settle(done(old, result=b"old"))).refused == [("a", Refusal.LOST)]
+    assert (await slow.settle(done(old, kind))).refused == [("a", Refusal.LOST)]
     await quick.end(new, result=b"new")
-    assert (await slow.settle(done(old, result=b"old"))).refused == [("a", Refusal.LOST)]
+    assert (await slow.settle(done(old, kind))).refused == [("a", Refusal.LOST)]
 
     assert (await look(store, "a")).result == b"new"
     assert (await totals(store)).completed == 1
