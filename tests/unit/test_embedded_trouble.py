@@ -17,7 +17,7 @@ from queuekit import clock
 from queuekit.domain.job import JobSpec, UniqueKey
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
-from queuekit.embedded import EmbeddedStore, backend, files, port, transact
+from queuekit.embedded import EmbeddedStore, backend, files, ops, port, transact
 from queuekit.errors import QueueFull, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
@@ -313,6 +313,35 @@ async def test_a_call_that_is_refused_before_it_writes_spoils_none_of_its_commit
     await loop_store.close()
 
 
+async def test_a_call_that_breaks_in_the_middle_leaves_nothing_in_the_commit_it_shares(
+    url: str, other_program: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ops.remember
+
+    def broken(conn: sqlite3.Connection, q: int, op: Op, *rest: object) -> None:
+        if op.actor == "p2":  # its jobs are written by now
+            raise ZeroDivisionError
+        plain(conn, q, op, *rest)  # type: ignore[arg-type]  # handed on as it came
+
+    monkeypatch.setattr(ops, "remember", broken)
+    loop_store = backend.asynchronous(url, StoreOptions(timeout=5000))
+    await loop_store.open()
+    await loop_store.enqueue("q", [job("first")], Op("p0", 1))
+    other_program.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.gather(
+        *(loop_store.enqueue("q", [job(f"a{n}"), job(f"b{n}")], Op(f"p{n}", 2)) for n in range(4)),
+        return_exceptions=True,
+    )
+    await asyncio.sleep(0.05)
+    other_program.execute("COMMIT")
+    said = [type(answer).__name__ for answer in await waiting]
+    assert said == ["Enqueued", "Enqueued", "ZeroDivisionError", "Enqueued"]
+    assert await loop_store.get("q", ["a2", "b2"]) == [None, None]
+    counts = await loop_store.count("q")
+    assert (counts.states[State.WAITING], counts.totals.enqueued) == (7, 7)
+    await loop_store.close()
+
+
 async def test_calls_that_share_a_commit_on_a_full_disk_did_nothing_and_may_be_repeated(
     url: str, full_disk: Callable[[bool], None]
 ) -> None:
@@ -394,6 +423,22 @@ def test_a_forgotten_async_store_gives_its_thread_back(url: str) -> None:
     for thread in threads() - before:
         thread.join(5)
     assert threads() == before
+
+
+def test_an_idle_worker_writes_nothing(store: EmbeddedStore, other_program: sqlite3.Connection) -> None:
+    """Each write makes every process that waits look up: idle workers would keep each other awake."""
+    direct(store.enqueue("q", [JobSpec(id="a", task="t", body=b"", delay=10**6)], Op("p", 1)))
+    direct(store.exchange("q", Op("w", 1), [], Ask(want=5)))
+
+    def version() -> int:
+        return int(other_program.execute("PRAGMA data_version").fetchone()[0])
+
+    before = version()
+    for n in range(2, 5):
+        assert direct(store.exchange("q", Op("w", n), [], Ask(want=5))).claims == []
+    assert version() == before
+    direct(store.exchange("q", Op("w", 5), [Outcome("a", "w:1", Kind.COMPLETED)], Ask(want=5)))
+    assert version() != before
 
 
 def test_a_sleeping_store_wakes_nobody_and_costs_next_to_nothing(store: EmbeddedStore, url: str) -> None:
