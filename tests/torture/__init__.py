@@ -1,0 +1,1 @@
+"""Many processes, killed ones, servers that die in the middle; judged afterwards from what everybody wrote down."""

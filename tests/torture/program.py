@@ -1,0 +1,156 @@
+"""What the processes of the torture tests do: workers that write down every run, producers that write down every call.
+
+Imported once in a fork server, before any connection is opened: a child costs a fork and not an interpreter's start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import queuekit.runtime.process
+import queuekit.runtime.worker  # noqa: F401  imported before the fork
+from queuekit import JobContext, QueueKit, QueueOptions, StoreUnavailable, clock
+from queuekit.domain.events import JobFact
+from tests.torture.records import Pen
+
+for _driver in ("queuekit_redis.backend", "queuekit_mongo.backend", "queuekit.embedded"):
+    __import__(_driver)
+
+QUEUE = "default"
+MOST = 20  # jobs of one call
+PRIORITIES = (0, 5, 5, 5, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all processes of one run share."""
+
+    url: str
+    namespace: str
+    folder: Path
+    lease: float = 2.0
+    concurrency: int = 10
+    longest: int = 300  # ms a handler runs
+    max_crashes: int = 1000  # a job may be unlucky: only the poison test is about this
+    grace: float = 20.0
+    hours: int = 0  # how far the clock of a worker is off
+
+
+def make_kit(setting: Setting) -> QueueKit:
+    """A kit of this run; it connects when it is used."""
+    limits: QueueOptions = {"lease": setting.lease, "max_crashes": setting.max_crashes, "keep_completed": True}
+    return QueueKit(setting.url, namespace=setting.namespace, queues={QUEUE: limits})
+
+
+# ---------------------------------------------------------------- workers
+def work(setting: Setting, actor: str) -> None:
+    """A worker process."""
+    _begin(setting, actor)
+    if setting.hours:
+        _shift(setting.hours * 3600)
+    pen = Pen(setting.folder, actor)
+    kit = make_kit(setting)
+    _add_tasks(kit, pen)
+    sys.exit(kit.worker(concurrency=setting.concurrency, grace=setting.grace).run())
+
+
+def _begin(setting: Setting, actor: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    out = os.open(setting.folder / f"{actor}.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    logging.basicConfig(level=logging.INFO, force=True, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _shift(seconds: int) -> None:
+    """Let this process live in another hour; a clock for waits stays what it is."""
+    real, real_ns = time.time, time.time_ns
+    time.time = lambda: real() + seconds
+    time.time_ns = lambda: real_ns() + seconds * 1_000_000_000
+    assert abs(clock.now_ms() - real() * 1000 - seconds * 1000) < 1000
+
+
+def _add_tasks(kit: QueueKit, pen: Pen) -> None:
+    def start(ctx: JobContext) -> tuple[str, str]:
+        record = ctx._record
+        pen.write("start", record.id, ctx.token, record.claims, record.claimed_at, record.line)
+        return record.id, ctx.token
+
+    @kit.task
+    async def sleeps(ctx: JobContext, ms: int) -> int:
+        job, token = start(ctx)
+        try:
+            await asyncio.sleep(ms / 1000)
+        except asyncio.CancelledError:
+            pen.write("stop", job, token)
+            raise
+        pen.write("end", job, token)
+        return ms
+
+    @kit.task
+    def blocks(ctx: JobContext, ms: int) -> int:
+        """In a thread, which sees a stop only when it looks."""
+        job, token = start(ctx)
+        time.sleep(ms / 1000)
+        try:
+            ctx.check_cancelled()
+        except Exception:
+            pen.write("stop", job, token)
+            raise
+        pen.write("end", job, token)
+        return ms
+
+    @kit.task
+    async def poison(ctx: JobContext) -> None:
+        job, token = start(ctx)
+        pen.write("poison", job, token)
+        await asyncio.sleep(0)  # jobs that were claimed along begin first
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def accepted(fact: JobFact) -> None:
+        if fact.job is not None:
+            pen.write("accepted", fact.job.id)
+
+    kit.on("completed", accepted)
+
+
+# ---------------------------------------------------------------- producers
+def produce(setting: Setting, actor: str, jobs: int, seconds: float, seed: int) -> None:
+    """A producer process: calls of one to twenty jobs, spread over so many seconds, each written down before and after.
+
+    Started again after a kill, it goes on with the job behind the last one it named.
+    """
+    _begin(setting, actor)
+    path = setting.folder / f"{actor}.log"
+    done = path.read_bytes().count(b"/") if path.exists() else 0
+    pen, rng = Pen(setting.folder, actor), random.Random(seed + done)
+    with make_kit(setting) as kit:
+        queue = kit.queue(QUEUE)
+        while done < jobs:
+            size = min(rng.choice((1, 1, 1, rng.randint(2, MOST))), jobs - done)
+            batch = [(f"{actor}.{done + n}", rng.choice(PRIORITIES)) for n in range(size)]
+            made = [
+                queue.make(
+                    rng.choice(("sleeps", "sleeps", "blocks")), {"ms": rng.randint(0, setting.longest)},
+                    id=job, priority=priority,
+                )
+                for job, priority in batch
+            ]  # fmt: skip
+            pen.write("invoke", *(f"{job}/{priority}" for job, priority in batch))
+            try:
+                kit.enqueue_many(made)
+            except StoreUnavailable:
+                pen.write("unknown")
+            else:
+                pen.write("ok")
+            done += size
+            time.sleep(rng.uniform(0, 2 * size * seconds / jobs))
