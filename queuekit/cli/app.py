@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version as version_of
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -92,23 +93,36 @@ def root(
     session.take(app=app, url=url, namespace=namespace, config=config, env_file=env_file, log_level=level)
 
 
-def run() -> None:
-    """Read the command line, act, and end the process with the exit code that fits."""
+def run(leave: Callable[[int], NoReturn] = exits.at_once) -> NoReturn:
+    """Read the command line, act, and end the process with the exit code that fits.
+
+    A command that only asked the store, and imported nobody's code, ends through `leave`.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # an ASCII locale must not end a listing half-way
     session = Session()
     try:
+        code = _code(session)
+    finally:
+        session.close()
+    (leave if session.only_asked else sys.exit)(code)
+
+
+def _code(session: Session) -> int:
+    """The exit code of the command line, which has been acted on."""
+    try:
         app(prog_name="queuekit", obj=session)
+    except SystemExit as end:  # how typer ends, also when all went well
+        return end.code if isinstance(end.code, int) else exits.DONE if end.code is None else exits.NO
     except QueueKitError as error:
         log.debug("this command failed", exc_info=error)
         screen.tell(f"queuekit: {describe(error, session)}")
-        sys.exit(exits.code_of(error))
+        return exits.code_of(error)
     except BrokenPipeError:  # `queuekit jobs list | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(exits.NO)
-    finally:
-        session.close()
+        return exits.NO
+    return exits.DONE
 
 
 def describe(error: QueueKitError, session: Session) -> str:

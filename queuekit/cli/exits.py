@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import contextlib
+import logging
+import os
+import sys
+from typing import Final, NoReturn
 
 from queuekit import errors
 from queuekit.cli.apps import AppError
@@ -36,3 +40,15 @@ def code_of(error: errors.QueueKitError) -> int:
     if isinstance(error, (errors.ConfigError, errors.SchemaMismatch)):
         return CONFIG
     return NO
+
+
+def at_once(code: int) -> NoReturn:
+    """End the process without what Python does at an exit: pymongo's own hook waits half a second for its threads.
+
+    For commands that are done: everything is closed, and nobody else's code was imported that might wait for its end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the reader has gone, or closed it
+            stream.flush()
+    logging.shutdown()
+    os._exit(code)

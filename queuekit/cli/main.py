@@ -1,4 +1,4 @@
-"""The console command. Nothing is imported before `main` runs, so that Ctrl-C is clean from its first line on."""
+"""The command line for `python -m queuekit.cli.main` and for tests; the installed command comes in through `door`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from queuekit.cli import app  # here, because importing takes a tenth of a second in which Ctrl-C may come
 
-        app.run()
+        app.run(sys.exit)
     except KeyboardInterrupt:
         sys.exit(130)
 

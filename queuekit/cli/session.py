@@ -34,6 +34,7 @@ class Session:
     lasting: bool = False  # a worker: its log is collected by something
     log_file: str | None = None  # where log lines go instead of standard error
     given: tuple[str, ...] = ()  # variables that options of this command line set
+    imported: bool = False  # the user's app was loaded
     _kit: QueueKit | None = None
     _settings: Settings | None = None
 
@@ -75,8 +76,13 @@ class Session:
             raise apps.AppError(
                 "which app? Name it as MODULE:ATTR, with -A or QUEUEKIT_APP; for example -A shop.tasks:kit"
             )
-        self._kit = apps.load(name)
+        self._kit, self.imported = apps.load(name), True
         return self._kit
+
+    @property
+    def only_asked(self) -> bool:
+        """Whether the command asked a store through a kit of our own, and no user's code was imported."""
+        return self._kit is not None and not self.imported
 
     def store(self) -> JobStore:
         """The opened store, blocking."""
