@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queuekit.domain.outcome import Kind, Outcome, Refusal
+from queuekit.domain.outcome import Ask, Kind, Outcome, Refusal
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
@@ -53,8 +53,27 @@ async def test_a_wrong_token_settles_nothing(store: JobStore, kind: Kind) -> Non
     assert (await worker.settle(wrong)).refused == [("a", Refusal.LOST)]
 
     assert await look(store, "a") == job
-    counted = await totals(store)
-    assert (counted.completed, counted.failed, counted.retried, counted.released) == (0, 0, 0, 0)
+    sums = await totals(store)
+    assert (sums.completed, sums.failed, sums.retried, sums.released) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_repeat_through_another_store_refuses_nothing_that_was_accepted(
+    open_store: Open, store: JobStore, kind: Kind
+) -> None:
+    """The reply was lost and the process restarted its store: the same call, and nothing in memory to answer it."""
+    await Producer(store).put("a")
+    worker = Worker(store)
+    outcome = done(await worker.take("a"), kind)
+    op = worker.actor.op()
+    assert (await store.exchange(Q, op, [outcome], Ask())).refused == []
+    after, sums = await look(store, "a"), await totals(store)
+
+    again = await (await open_store()).exchange(Q, op, [outcome], Ask())
+
+    assert (again.refused, again.claims) == ([], [])
+    assert await look(store, "a") == after
+    assert await totals(store) == sums
 
 
 async def test_anybody_who_names_the_token_may_settle(open_store: Open, store: JobStore) -> None:
