@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import multiprocessing
@@ -113,8 +114,8 @@ class Supervisor:
             target=child_main, args=(self._app, self._options), name=f"queuekit-worker-{child.number}"
         )
         child.process.start()
-        if self._asked and child.process.pid:  # a signal came while it was being made
-            os.kill(child.process.pid, signal.SIGTERM)
+        if self._asked:  # a signal came while it was being made
+            self._tell(child, signal.SIGTERM)
 
     def _ended(self, child: _Child, code: int) -> None:
         lived = clock.monotonic() - child.started
@@ -159,7 +160,12 @@ class Supervisor:
 
     def _pass_on(self, number: int) -> None:
         for child in self._children:
-            if child.process is not None and child.process.pid and child.process.exitcode is None:
+            self._tell(child, number)
+
+    def _tell(self, child: _Child, number: int) -> None:
+        if child.process is not None and child.process.pid and child.process.exitcode is None:
+            # A signal may come in the moment in which a dead child was fetched and its exit code not yet kept.
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child.process.pid, number)
 
 

@@ -11,11 +11,14 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from queuekit import JobHandle, QueueKit, State
 from queuekit.codec import JSON
+from queuekit.runtime.supervisor import Supervisor
 from queuekit.runtime.worker import GAVE_BACK
 from tests.runtime.conftest import WAIT, each_store
 
@@ -200,6 +203,17 @@ async def test_workers_end_when_their_supervisor_was_killed(bench: Bench) -> Non
         return None if _alive(pid) else []
 
     await until(look, "the orphan ended", bench)
+
+
+def test_a_signal_finds_a_child_that_was_just_fetched() -> None:
+    """Its exit code is not kept yet, and its process id is nobody's: the others are told all the same."""
+    supervisor = Supervisor("anywhere:kit", {}, 2, grace=1)
+    gone, there = subprocess.Popen([sys.executable, "-c", ""]), subprocess.Popen(["sleep", "60"])
+    gone.wait(WAIT)
+    for child, process in zip(supervisor._children, (gone, there), strict=True):
+        child.process = cast(Any, SimpleNamespace(pid=process.pid, exitcode=None))
+    supervisor._pass_on(signal.SIGTERM)
+    assert there.wait(WAIT) == -signal.SIGTERM
 
 
 def _alive(pid: int) -> bool:

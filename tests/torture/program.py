@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,15 +80,27 @@ def _shift(seconds: int) -> None:
     assert abs(clock.now_ms() - real() * 1000 - seconds * 1000) < 1000
 
 
-def _add_tasks(kit: QueueKit, pen: Pen) -> None:
-    def start(ctx: JobContext) -> tuple[str, str]:
-        record = ctx._record
-        pen.write("start", record.id, ctx.token, record.claims, record.claimed_at, record.line)
-        return record.id, ctx.token
+def note_start(pen: Pen, ctx: JobContext) -> tuple[str, str]:
+    """Write down that a run began; its job and claim."""
+    record = ctx._record
+    pen.write("start", record.id, ctx.token, record.claims, record.claimed_at, record.line)
+    return record.id, ctx.token
 
+
+def note_ends(kit: QueueKit, pen: Callable[[], Pen]) -> None:
+    """Write down each end the store has accepted."""
+
+    def accepted(fact: JobFact) -> None:
+        if fact.job is not None:
+            pen().write("accepted", fact.job.id)
+
+    kit.on("completed", accepted)
+
+
+def _add_tasks(kit: QueueKit, pen: Pen) -> None:
     @kit.task
     async def sleeps(ctx: JobContext, ms: int) -> int:
-        job, token = start(ctx)
+        job, token = note_start(pen, ctx)
         try:
             await asyncio.sleep(ms / 1000)
         except asyncio.CancelledError:
@@ -99,7 +112,7 @@ def _add_tasks(kit: QueueKit, pen: Pen) -> None:
     @kit.task
     def blocks(ctx: JobContext, ms: int) -> int:
         """In a thread, which sees a stop only when it looks."""
-        job, token = start(ctx)
+        job, token = note_start(pen, ctx)
         time.sleep(ms / 1000)
         try:
             ctx.check_cancelled()
@@ -109,18 +122,7 @@ def _add_tasks(kit: QueueKit, pen: Pen) -> None:
         pen.write("end", job, token)
         return ms
 
-    @kit.task
-    async def poison(ctx: JobContext) -> None:
-        job, token = start(ctx)
-        pen.write("poison", job, token)
-        await asyncio.sleep(0)  # jobs that were claimed along begin first
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def accepted(fact: JobFact) -> None:
-        if fact.job is not None:
-            pen.write("accepted", fact.job.id)
-
-    kit.on("completed", accepted)
+    note_ends(kit, lambda: pen)
 
 
 # ---------------------------------------------------------------- producers
