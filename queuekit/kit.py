@@ -334,16 +334,20 @@ class QueueKit:
 
     def snapshot(self, record: JobRecord) -> Job:
         """What people see of a record, with the options this process knows for its task and queue."""
-        return snapshot.job_from(record, *self._layers(record))
+        return snapshot.job_from(record, *self._layers(record), task_known=self._runs(record) is not None)
 
     def policy(self, record: JobRecord) -> options.Policy:
         """What holds for a record, as far as this process knows its task and queue."""
         return options.resolve(record.options, *self._layers(record))
 
     def _layers(self, record: JobRecord) -> tuple[Mapping[str, object], Mapping[str, object], Mapping[str, object]]:
-        definition = self.definition(record.task)
+        definition = self._runs(record)
         task = _NONE if definition is None else definition.options
         return task, self.queue_options.get(record.queue, _NONE), self.defaults
+
+    def _runs(self, record: JobRecord) -> Definition | None:
+        """What runs a record, as far as this process knows."""
+        return self.definition(record.task) or self.catch_all.get(record.queue)
 
     def _register(self, fn: Callable[..., Any], name: str | None, given: Mapping[str, Any]) -> Task[..., Any]:
         definition = Definition(name if name is not None else name_of(fn), fn, given)

@@ -6,6 +6,7 @@ Which limits there are is decided in the domain.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from typing import Annotated
 
@@ -46,11 +47,7 @@ def show(context: typer.Context, queue: Name, json: Json = False) -> None:
     """Show a queue: counts, totals, and its limits as declared and as set by people."""
     session = reading(context, json)
     store = session.store()
-    if queue_name(queue) not in session.ask(store.queues()):
-        screen.tell(f"{queue}: no such queue")
-        if session.json:
-            screen.show_json(None)
-        raise typer.Exit(exits.NO)
+    _there(session, queue)
     counts, conf = session.ask(store.count(queue)), session.ask(store.conf(queue))
     layers = {"declared": _said(conf.declared), "override": _said(conf.override), "effective": _said(conf.effective)}
     totals = dataclasses.asdict(counts.totals)
@@ -81,14 +78,18 @@ def pause(
     context: typer.Context, queue: Name, reason: Annotated[str, typer.Option(help="Shown to everybody.")] = ""
 ) -> None:
     """Stop workers from taking jobs of a queue; running ones go on."""
-    of(context).kit.queue(queue).pause(reason)
+    session = of(context)
+    _tell_early(session, queue)
+    session.kit.queue(queue).pause(reason)
     screen.say(f"paused {queue}")
 
 
 @app.command()
 def resume(context: typer.Context, queue: Name) -> None:
     """Let workers take jobs again."""
-    of(context).kit.queue(queue).resume()
+    session = of(context)
+    _there(session, queue)
+    session.kit.queue(queue).resume()
     screen.say(f"resumed {queue}")
 
 
@@ -98,14 +99,18 @@ def configure(context: typer.Context, queue: Name, option: OptionList = None) ->
     options = parse_options(option or [], "queue")
     if not options:
         raise InvalidOption("what is to change? For example: -o concurrency=5 -o keep_failed=1000")
-    of(context).kit.queue(queue).configure(**options)
+    session = of(context)
+    _tell_early(session, queue)
+    session.kit.queue(queue).configure(**options)
     screen.say(f"configured {queue}: {', '.join(f'{k}={v}' for k, v in options.items())}")
 
 
 @app.command()
 def reset(context: typer.Context, queue: Name) -> None:
     """Drop what people set; what code declares is in force again. A pause stays until `resume`."""
-    of(context).kit.queue(queue).reset()
+    session = of(context)
+    _there(session, queue)
+    session.kit.queue(queue).reset()
     screen.say(f"reset {queue}")
 
 
@@ -121,6 +126,7 @@ def prune(
 ) -> None:
     """Remove jobs of one state; `-s waiting` empties a queue."""
     session, which = reading(context, json), state_of(state)
+    _there(session, queue)
     if which not in (State.COMPLETED, State.CANCELLED):
         never = "run again" if which in (State.FAILED, State.PARKED) else "run"
         _agreed(session, f"remove {which} jobs of {queue}, which will then never {never}?", yes=yes)
@@ -145,6 +151,7 @@ def obliterate(
 ) -> None:
     """Remove a queue with everything in it."""
     session = of(context)
+    _there(session, queue)
     if confirm is None and sys.stdin.isatty() and sys.stdout.isatty():
         confirm = typer.prompt(f"Everything in {queue} will be gone. Its name once more")
     if confirm != queue:
@@ -167,6 +174,33 @@ def show_health(health: dict[str, QueueHealth]) -> None:
         ),
         right=(*COLUMNS, "workers"),
     )
+
+
+def _there(session: Session, queue: str) -> None:
+    """Raises Exit where no queue has this name: a slip of the pen must not look like a success."""
+    unknown = _unknown(session, queue)
+    if unknown is None:
+        return
+    screen.tell(unknown)
+    if session.json:
+        screen.show_json(None)
+    raise typer.Exit(exits.NO)
+
+
+def _tell_early(session: Session, queue: str) -> None:
+    """Say that a queue is not there yet. Pausing and limiting it all the same is meant: before its first job comes."""
+    unknown = _unknown(session, queue)
+    if unknown is not None:
+        screen.tell(f"{unknown}; stored for when it has jobs (to take it back: queuekit queues obliterate {queue})")
+
+
+def _unknown(session: Session, queue: str) -> str | None:
+    """What to say of a queue that has neither jobs nor a configuration; None where it has."""
+    queues = session.ask(session.store().queues())
+    if queue_name(queue) in queues:
+        return None
+    near = difflib.get_close_matches(queue, queues, n=1)
+    return f"{queue}: no such queue" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _pause(health: QueueHealth) -> str:

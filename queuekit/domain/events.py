@@ -51,6 +51,7 @@ class Job:
     tags: tuple[str, ...]
     reason: str | None = None  # why it failed, was cancelled or parked
     snoozes: int = 0
+    attempts_known: bool = True  # False: this process knows no such task, and `attempts` is only the default
 
     @property
     def ref(self) -> str:
@@ -58,8 +59,9 @@ class Job:
         return f"{self.queue}/{self.id}"
 
     def to_dict(self) -> dict[str, JSON]:
-        """JSON types only: moments as ISO 8601 text."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """JSON types only: moments as ISO 8601 text; `attempts` is null where only the task's own process knows it."""
+        said = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "attempts_known"}
+        return said if self.attempts_known else {**said, "attempts": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from queuekit import clock, codec
 from queuekit.domain.events import Job
 from queuekit.domain.job import JobRecord
-from queuekit.domain.options import resolve
+from queuekit.domain.options import resolve, unpack
 from queuekit.domain.values import JSON
 from queuekit.errors import JobError, PayloadError
 
@@ -19,6 +19,8 @@ def job_from(
     task: Mapping[str, object] = _NONE,
     queue: Mapping[str, object] = _NONE,
     kit: Mapping[str, object] = _NONE,
+    *,
+    task_known: bool = True,
 ) -> Job:
     """The snapshot of a record; the mappings are the parsed options that this process knows for it."""
     policy = resolve(record.options, task, queue, kit)
@@ -45,6 +47,7 @@ def job_from(
         tags=policy.tags,
         reason=record.reason,
         snoozes=record.snoozes,
+        attempts_known=task_known or "attempts" in unpack(record.options),
     )
 
 

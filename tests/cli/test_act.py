@@ -173,3 +173,26 @@ def test_enqueue_of_the_same_id_makes_one_job(shell: Shell) -> None:
     again = shell("enqueue", "mail", "send", '{"to": "ada"}', "-o", "id=one", "--json").json
     assert (first["created"], again["created"], again["ref"]) == (True, False, "mail/one")
     assert "was there before" in shell("enqueue", "mail", "send", '{"to": "ada"}', "-o", "id=one").out
+
+
+def test_a_queue_may_be_paused_before_its_first_job_but_not_by_a_slip_of_the_pen(shell: Shell) -> None:
+    put(shell, 1, "send", '{"to": "ada"}')
+    ran = shell("queues", "pause", "mial")
+    assert (ran.code, ran.out) == (0, "paused mial\n")
+    assert "no such queue (did you mean mail?); stored for when it has jobs" in ran.err
+    assert shell("queues", "show", "mial", "--json").json["paused"] == ""
+    again = shell("queues", "configure", "mial", "-o", "max_size=2")
+    assert (again.code, again.err) == (0, "")
+    assert shell("queues", "configure", "other", "-o", "max_size=2").err.startswith("other: no such queue; stored")
+    assert shell("queues", "pause", "mail").err == ""
+
+
+@pytest.mark.parametrize(
+    "command", [("resume",), ("reset",), ("prune",), ("obliterate", "--confirm", "mial"), ("show",)], ids=" ".join
+)
+def test_what_needs_a_queue_says_when_there_is_none_of_that_name(shell: Shell, command: tuple[str, ...]) -> None:
+    put(shell, 1, "send", '{"to": "ada"}')
+    ran = shell("queues", command[0], "mial", *command[1:])
+    assert (ran.code, ran.out) == (1, "")
+    assert "mial: no such queue (did you mean mail?)" in ran.err
+    assert [queue["name"] for queue in shell("queues", "list", "--json").json] == ["mail"]

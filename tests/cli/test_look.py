@@ -179,3 +179,11 @@ def test_a_listing_into_a_closed_pipe_ends_quietly(filled: Shell) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+
+
+def test_attempts_are_told_only_where_they_are_known(shell: Shell) -> None:
+    shell("enqueue", "mail", "send", '{"to": "ada"}', "-o", "id=unsaid")
+    shell("enqueue", "mail", "send", '{"to": "ada"}', "-o", "id=said", "-o", "attempts=7")
+    listed = {job["id"]: job["attempts"] for job in shell("jobs", "list", "--json").json["jobs"]}
+    assert listed == {"unsaid": None, "said": 7}  # the task's own number stands in the worker's code
+    assert shell("jobs", "show", "mail/unsaid", "--json").json["attempts"] is None

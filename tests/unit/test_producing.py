@@ -417,3 +417,18 @@ def test_a_queue_for_each_tenant_grows_no_process_for_ever(kit: TestKit, monkeyp
         assert kit.queue(f"tenant{n}").make("x").queue == f"tenant{n}"
     assert len(kit.templates) <= 10
     assert len(kit._queues) <= 10
+
+
+def test_a_snapshot_shows_the_options_of_what_runs_it_and_says_when_nobody_here_knows(kit: TestKit) -> None:
+    @kit.processor("video", attempts=1)
+    class Rest(Processor[dict[str, int], None]):
+        task = None
+
+        def process(self, ctx: JobContext, payload: dict[str, int], /) -> None: ...
+
+    caught = kit.queue("video").enqueue("resize", {}).get()
+    stranger = kit.queue("sound").enqueue("resize", {}).get()
+    assert caught is not None
+    assert (caught.attempts, caught.to_dict()["attempts"]) == (1, 1)
+    assert stranger is not None
+    assert (stranger.attempts, stranger.to_dict()["attempts"]) == (3, None)
