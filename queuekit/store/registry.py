@@ -66,10 +66,19 @@ def backend(url: str) -> Backend:
     try:
         loaded: Backend = point.load()
     except ModuleNotFoundError as error:
-        raise _missing(scheme) from error
+        raise (_missing(scheme) if scheme in KNOWN_EXTRAS else _incomplete(scheme, point, error)) from error
     return loaded
 
 
 def _missing(scheme: str) -> MissingExtra:
-    extra = KNOWN_EXTRAS.get(scheme, scheme)
-    return MissingExtra(f"{scheme}:// needs a package that is not installed: pip install 'queuekit[{extra}]'")
+    install = f"pip install 'queuekit[{KNOWN_EXTRAS[scheme]}]'"
+    return MissingExtra(f"{scheme}:// needs a package that is not installed: {install}")
+
+
+def _incomplete(scheme: str, point: EntryPoint, error: ModuleNotFoundError) -> MissingExtra:
+    """A third party's backend is registered, and something it imports is not there: its own package knows what."""
+    package = point.dist.name if point.dist is not None else point.value.partition(".")[0].partition(":")[0]
+    return MissingExtra(
+        f"{scheme}:// is a backend of the package {package}, which needs the module {error.name!r}, not installed here:"
+        f" pip install --upgrade --force-reinstall {package}, or what its own pages name"
+    )

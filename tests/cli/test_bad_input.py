@@ -158,6 +158,18 @@ def test_a_missing_extra_is_told_with_its_install_line(
     assert (ran.code, f"pip install 'queuekit[{extra}]'" in ran.err) == (2, True)
 
 
+def test_a_third_partys_missing_module_is_told_with_its_own_package(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {"tin": EntryPoint("tin", "tin_queue.store:backend", "queuekit.backends")}
+    monkeypatch.setattr("queuekit.store.registry.schemes", lambda: points)
+    monkeypatch.setattr("queuekit.settings.choice.entry_points", lambda group: points.values())
+    ran = shell("-u", "tin://h/x", "ping")
+    assert ran.code == 2
+    assert "package tin_queue" in ran.err
+    assert "queuekit[" not in ran.err  # there is no such extra
+
+
 def test_keys_are_refused_while_nothing_is_encrypted(shell: Shell) -> None:
     for env in ({"QUEUEKIT_KEYS": "k1:c2VjcmV0"}, {"QUEUEKIT_KEYS_FILE": "keys"}):
         ran = shell("enqueue", "mail", "send", '{"to": "a"}', env=env)
