@@ -9,6 +9,7 @@ from typing import Final
 from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Hold, Home, Op, Outcome, Recovery, Refusal, Renewal
 from queuekit.domain.query import Note
+from queuekit.domain.state import Line
 from queuekit.embedded import ends, ops, rows, uniques
 from queuekit.embedded.ledger import CRASHED, Ledger
 from queuekit.embedded.rows import ACTIVE, CANCELLED, DELAYED, FAILED, READY, SUSPECT, Job, Whole, many
@@ -60,7 +61,7 @@ def exchange(work: Work, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Excha
     if known is not None:
         claims = _again(work, known["claims"], op.token)
         refused = [(job, Refusal(no)) for job, no in known["refused"]]
-        reply = _tail(conn, ledger, ask, work.now)
+        reply = _tail(conn, ledger, ask, work.now, held=any(claim.line is Line.SUSPECT for claim in claims))
         reply.claims, reply.refused, reply.replayed = claims, refused, True
         return reply
     refused = settle(work, outcomes)

@@ -72,21 +72,29 @@ class EmbeddedStore:
     async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
         hotpath.check(outcomes, ask)
         hub, key = self._port.hub, (self._ns, queue, op.actor)
-        rested = hub.idle.get(key, 0)
-        if op.n < rested:
-            raise Stale(f"call {op.n} of {op.actor} comes after its call {rested}: it had no effect")
+
+        def rested() -> int:
+            """This consumer's last call that wrote nothing. Looked at when the call is made, not when it was asked."""
+            last = hub.idle.get(key, 0)
+            if op.n < last:
+                raise Stale(f"call {op.n} of {op.actor} comes after its call {last}: it had no effect")
+            return last
+
+        def act(work: Work) -> Exchange:
+            rested()
+            return hotpath.exchange(work, op, outcomes, ask)
 
         def idle(conn: sqlite3.Connection) -> Exchange | None:
+            last = rested()
             known = ledger.peek(conn, self._ns, queue)
             if ops.recall(conn, known.q, op) is not None:
                 return None
-            reply = hotpath.idle(conn, known, ask, self._now(), again=op.n == rested)
+            reply = hotpath.idle(conn, known, ask, self._now(), again=op.n == last)
             if reply is not None:
                 hub.rest(key, op.n)
             return reply
 
-        return await self._write(queue, lambda work: hotpath.exchange(work, op, outcomes, ask),
-                                 first=None if outcomes else idle)  # fmt: skip
+        return await self._write(queue, act, first=None if outcomes else idle)
 
     async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
         return await self._write(queue, lambda work: hotpath.renew(work, holds, lease, actor, upto))

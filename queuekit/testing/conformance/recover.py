@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from queuekit.domain.job import JobRecord
-from queuekit.domain.outcome import Kind
+from queuekit.domain.outcome import Ask, Kind
 from queuekit.domain.query import Verb
 from queuekit.domain.state import Line, State
 from queuekit.store.protocol import JobStore
@@ -15,6 +15,7 @@ from queuekit.testing.conformance.words import (
     LEASE,
     MINUTE,
     SECOND,
+    Actor,
     Producer,
     Q,
     Worker,
@@ -86,6 +87,18 @@ async def test_a_worker_gets_one_suspect_a_call_and_first(harness: Harness, stor
     first = await worker.claim(5)
     assert [(job.id, job.line) for job in first] == [("a", Line.SUSPECT), ("urgent", Line.READY)]
     assert names(await worker.claim(5)) == ["b"]
+
+
+async def test_a_repeat_that_gives_a_suspect_again_promises_no_other(harness: Harness, store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    await die(harness, store, 2)
+    await recover(store)
+    op, ask = Actor().op(), Ask(want=2, lease=LEASE)
+
+    first, again = await store.exchange(Q, op, [], ask), await store.exchange(Q, op, [], ask)
+
+    assert names(first.claims) == names(again.claims) == ["a"]
+    assert (first.more, again.more) == (False, False)
 
 
 async def test_a_worker_that_holds_a_suspect_gets_no_other(harness: Harness, store: JobStore) -> None:
