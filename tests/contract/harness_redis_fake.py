@@ -26,7 +26,7 @@ SCRIPTS = {name: assemble(name, _STRUCT) for name in NAMES}
 class FakeStore(RedisStore):
     """Takes fakeredis for the server it plays: it has no INFO, so it counts nothing of itself either."""
 
-    capabilities = replace(RedisStore.capabilities, parts=RedisStore.capabilities.parts - {"usage"})
+    capabilities = replace(RedisStore.capabilities, parts=RedisStore.capabilities.parts - {"usage", "within"})
 
     async def _info(self) -> dict[str, str]:
         return {"redis_version": "7.0.0", "maxmemory_policy": "noeviction", "aof_enabled": "1"}

@@ -88,10 +88,11 @@ def enqueued(queue: str, op: Op, names: Sequence[str], reply: Any) -> Enqueued:
             pairs = zip(names, known, strict=True)
             receipts = [Receipt(name, True) if was == "+" else Receipt(was, False) for name, was in pairs]
         return Enqueued(now=reply[1], receipts=receipts, replayed=code == 1)
-    raise _refused(queue, op, reply)
+    raise refused(queue, op, reply)
 
 
-def _refused(queue: str, op: Op, reply: Any) -> QueueKitError:
+def refused(queue: str, op: Op, reply: Any) -> QueueKitError:
+    """What enqueue.lua or plan.lua says of a call it did not apply."""
     if reply[0] == 2:
         return stale(op, reply[1])
     if reply[0] == 3:

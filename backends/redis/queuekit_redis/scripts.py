@@ -63,4 +63,4 @@ def assemble(name: str, prelude: str = "") -> Script:
 
 NAMES: Final = tuple(sorted(entry.name.removesuffix(".lua") for entry in _LUA.iterdir() if entry.name.endswith(".lua")))
 SCRIPTS: Final[dict[str, Script]] = {name: assemble(name) for name in NAMES}
-READ_ONLY: Final = frozenset({"get", "find", "count", "position"})
+READ_ONLY: Final = frozenset({"get", "find", "count", "position", "plan"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class Base:
         self._queues: dict[str, Keys] = {}
         self._ordered: dict[tuple[str, str], tuple[bytes, ...]] = {}
         self._announced: dict[str, float] = {}
+        self._joined: weakref.WeakSet[Any] = weakref.WeakSet()  # callers' connection pools that lead to our server
 
     def move_clock(self, shift: Callable[[], int]) -> None:
         """For tests: what this store takes for the server's time is `shift()` ms ahead."""

@@ -15,7 +15,7 @@ OLDEST: Final = (6, 2)
 
 
 class Life(Base):
-    capabilities = Capabilities(parts=frozenset({"unique", "usage"}))
+    capabilities = Capabilities(parts=frozenset({"unique", "usage", "within"}))
 
     async def open(self) -> None:
         """Checks the server and the schema, and gives the store its id once."""

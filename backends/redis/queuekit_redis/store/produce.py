@@ -9,14 +9,13 @@ from queuekit.domain.outcome import Enqueued, Op
 from queuekit.errors import PayloadTooLarge, Unsupported
 from queuekit_redis.records import pack_spec
 from queuekit_redis.replies import enqueued
-from queuekit_redis.store.base import Base, bounded
+from queuekit_redis.store.base import bounded
+from queuekit_redis.store.within import Within
 
 
-class Produce(Base):
+class Produce(Within):
     async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
         """One script for the whole call; see enqueue.lua."""
-        if within is not None:
-            raise Unsupported("this Redis store writes within no pipeline of the caller: leave `within` unset")
         bounded(len(jobs), "jobs")
         args: list[bytes | int] = [op.actor.encode(), op.n, self._moved(), 0, len(jobs)]
         specs: list[bytes] = []
@@ -27,6 +26,8 @@ class Produce(Base):
             if len(spec.body) > limit:
                 raise PayloadTooLarge(f"job {spec.id}: {limits_error(spec.body, limit)}")
             kind = max(kind, pack_spec(spec, specs))
+        if within is not None:
+            return await self._join(queue, jobs, within)
         args[3] = kind
         await self._announce((queue,))
         reply = await self._call("enqueue", queue, [*args, *specs])
