@@ -1,13 +1,14 @@
-"""The driver port: what store code may await, and what its two forms (blocking.py, asynchronous.py) share.
+"""The driver port: what store code may await, and what its forms (blocking.py, asynchronous.py, threaded.py) share.
 
 Every operation goes to the primary, is bounded by `timeout`, writes with w: majority and j: true, and answers driver
-errors by meaning. Nothing is repeated here beyond what the driver does by itself, on which nothing relies.
+errors by meaning. Nothing is repeated, neither here nor by the driver.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
@@ -15,32 +16,28 @@ import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import InvalidBSON
 from pymongo import ReadPreference, UpdateMany, UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from queuekit_mongo.collections import Names
-from queuekit_mongo.replies import DUPLICATE, TOO_LARGE, meaning, write_errors
+from queuekit import clock
+from queuekit.errors import PayloadTooLarge, StoreError
+from queuekit_mongo import commands
+from queuekit_mongo.collections import QUEUES, Names
+from queuekit_mongo.commands import Done
+from queuekit_mongo.documents import Document
+from queuekit_mongo.replies import Duplicate, meaning
 from queuekit_mongo.statements import Find, Pipe, Write
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Document: TypeAlias = dict[str, Any]
+CODEC: Final[CodecOptions[Document]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 SAFE: Final = WriteConcern("majority", j=True)
-LIGHT: Final = WriteConcern(1)  # statistics only
-_CODEC: Final[CodecOptions[Document]] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
 OPTIONS: Final[dict[str, Any]] = {
-    "codec_options": _CODEC, "read_preference": ReadPreference.PRIMARY, "write_concern": SAFE,
+    "codec_options": CODEC, "read_preference": ReadPreference.PRIMARY, "write_concern": SAFE,
     "read_concern": ReadConcern("local"),
 }  # fmt: skip
-
-
-@dataclass(slots=True)
-class Done:
-    """What a command of several statements did: documents met, and the statements refused by their index."""
-
-    met: int = 0
-    duplicates: tuple[int, ...] = ()
-    too_large: tuple[int, ...] = ()
+WATCHED: Final = ReadConcern("majority")  # as change streams demand
+HEAVY: Final = 16 * 1024 * 1024  # bytes of users in one command; over it the driver cuts it, a message holds 48 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +59,17 @@ class Full(Exception):
         self.have = have
 
 
+@dataclass(slots=True)
+class Stream:
+    """A change stream on the database: its pipeline, and the driver's cursor once it is open."""
+
+    stages: Sequence[Mapping[str, Any]]
+    slice: float  # seconds it waits at the server at a time
+    cursor: Any = None
+
+
 class MongoPort(Protocol):
-    """What both ports can."""
+    """What all forms can."""
 
     names: Names
     where: str
@@ -87,15 +93,6 @@ class MongoPort(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Stream:
-    """A change stream on the database: its pipeline, and the driver's cursor once it is open."""
-
-    stages: Sequence[Mapping[str, Any]]
-    slice: float  # seconds it waits at the server at a time
-    cursor: Any = None
-
-
 Method: TypeAlias = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
 
 
@@ -113,22 +110,119 @@ def translated(method: Method[P, R]) -> Method[P, R]:
     return bounded  # type: ignore[return-value]  # wraps() names `self`, which Concatenate leaves without a name
 
 
+class Commanding(ABC):
+    """The operations, over the few of the driver that a form of the port adds."""
+
+    concern: Document | None = commands.SAFE
+
+    def __init__(self, names: Names, *, timeout: float, where: str) -> None:
+        self.names, self.timeout, self.where = names, timeout, where
+
+    @abstractmethod
+    async def run(self, command: Document, session: Any = None) -> Document:
+        """One command to the primary, and its answer as it is."""
+
+    @abstractmethod
+    async def read_long(self, query: Find) -> list[Document]:
+        """A read whose answer is more than one message holds."""
+
+    @abstractmethod
+    async def write_long(self, room: str, docs: Sequence[Document], writes: Sequence[Write]) -> Done:
+        """An insert, or updates, that are more than one message holds."""
+
+    @abstractmethod
+    async def whole(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Do `work(session)` in a transaction."""
+
+    @translated
+    async def find(self, query: Find) -> list[Document]:
+        found = commands.documents_of(await self.run(commands.find(self._named(query.room), query)))
+        return await self.read_long(query) if found is None else found
+
+    @translated
+    async def aggregate(self, pipe: Pipe) -> list[Document]:
+        found = commands.documents_of(await self.run(commands.aggregate(self._named(pipe.room), pipe)))
+        if found is None:
+            raise StoreError(f"MongoDB at {self.where}: the answer of an aggregation is over 16 MiB")
+        return found
+
+    @translated
+    async def count(self, query: Find) -> int:
+        return commands.counted(await self.run(commands.count(self._named(query.room), query)))
+
+    @translated
+    async def insert(self, room: str, docs: Sequence[Document]) -> Done:
+        if sum(len(doc.get("body", b"")) for doc in docs) > HEAVY:
+            return await self.write_long(room, docs, ())
+        return commands.done(await self.run(commands.insert(self._named(room), docs, self.concern)))
+
+    @translated
+    async def insert_whole(self, insertion: Insertion) -> None:
+        jobs = self._named(insertion.room)
+
+        async def work(session: Any) -> None:
+            if insertion.gate is not None:
+                commands.done(await self.run(commands.update(self._named(QUEUES), [insertion.gate], None), session))
+                have = 0
+                for full in insertion.full:
+                    have += commands.counted(await self.run(commands.count(jobs, full), session))
+                if have + len(insertion.docs) > insertion.size:
+                    raise Full(have)
+            done = commands.done(await self.run(commands.insert(jobs, insertion.docs, None), session))
+            if done.duplicates:
+                raise Duplicate(f"MongoDB at {self.where}: an id or a unique key is there already")
+            if done.too_large:
+                raise PayloadTooLarge("the document of a job would be over 16 MiB")
+
+        await self.whole(work)
+
+    @translated
+    async def bulk(self, room: str, writes: Sequence[Write]) -> Done:
+        if _weight(writes) > HEAVY:
+            return await self.write_long(room, (), writes)
+        return commands.done(await self.run(commands.update(self._named(room), writes, self.concern)))
+
+    @translated
+    async def update(self, room: str, write: Write) -> Document | None:
+        return commands.modified(await self.run(commands.modify(self._named(room), write, self.concern)))
+
+    @translated
+    async def tally(self, room: str, write: Write) -> None:
+        concern = None if self.concern is None else commands.LIGHT
+        commands.done(await self.run(commands.update(self._named(room), [write], concern)))
+
+    @translated
+    async def delete(self, room: str, filter: Document) -> int:
+        return commands.done(await self.run(commands.delete(self._named(room), filter, self.concern))).met
+
+    @translated
+    async def command(self, command: Mapping[str, Any]) -> Document:
+        return await self.run(dict(command))
+
+    def monotonic(self) -> float:
+        return clock.monotonic()
+
+    def _named(self, room: str) -> str:
+        return self.names.collection(room)
+
+
 def statements(writes: Sequence[Write]) -> list[UpdateOne | UpdateMany]:
+    """Writes as the driver's collections take them."""
     return [
         (UpdateMany if w.many else UpdateOne)(w.filter, w.update, upsert=w.upsert, hint=None if w.upsert else w.index)
         for w in writes
     ]
 
 
-def refused(error: BulkWriteError) -> Done:
-    """What an unordered command did besides statements refused one by one. Raises where more went wrong."""
-    details: Mapping[str, Any] = error.details or {}
-    errors = write_errors(error)
-    if details.get("writeConcernErrors") or any(e["code"] not in (DUPLICATE, *TOO_LARGE) for e in errors):
-        raise error
-    met = details.get("nMatched", 0) + details.get("nInserted", 0) + details.get("nUpserted", 0)
-    return Done(
-        met=met,
-        duplicates=tuple(e["index"] for e in errors if e["code"] == DUPLICATE),
-        too_large=tuple(e["index"] for e in errors if e["code"] in TOO_LARGE),
-    )
+def _weight(writes: Sequence[Write]) -> int:
+    """About how many bytes of users a command would carry."""
+    size = 0
+    for write in writes:
+        if isinstance(write.update, dict):
+            for part in write.update.values():
+                for value in part.values():
+                    if type(value) is bytes:
+                        size += len(value)
+                    elif type(value) is dict:
+                        size += sum(map(len, value.get("$each", ())))
+    return size

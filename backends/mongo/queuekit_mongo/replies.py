@@ -5,7 +5,7 @@ Nothing else in this package reads error codes. Messages never carry credentials
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from bson.errors import InvalidBSON
@@ -35,9 +35,8 @@ from queuekit.errors import (
     StoreError,
     StoreUnavailable,
 )
+from queuekit_mongo.commands import DUPLICATE, TOO_LARGE
 
-DUPLICATE: Final = 11000
-TOO_LARGE: Final = frozenset({10334, 17280, 17419, 17420})
 NO_SPACE: Final = frozenset({14031, 12501})  # out of disk, over a hosted quota
 DENIED: Final = frozenset({13, 18, 31, 8000})  # unauthorized, authentication failed, no such role, hosted
 CONTENDED: Final = frozenset({112, 24, 251})  # write conflict, lock timeout, no such transaction: aborted, nothing done
@@ -88,13 +87,6 @@ def meaning(error: PyMongoError | InvalidBSON, where: str) -> QueueKitError:
     if getattr(error, "timeout", False):
         return _away(text, where, "unknown")
     return StoreError(f"MongoDB at {where}: {text}")
-
-
-def write_errors(error: BulkWriteError) -> Sequence[Mapping[str, Any]]:
-    """One entry a refused statement: index, code, errmsg."""
-    details: Mapping[str, Any] = error.details or {}
-    found: Sequence[Mapping[str, Any]] = details.get("writeErrors", ())
-    return found
 
 
 def _bulk(error: BulkWriteError, where: str) -> QueueKitError:
