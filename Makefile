@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint servers bench compare clean
+.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 
 install: $(INSTALLED)  ## queuekit, its backends and the development tools into .venv
 
@@ -33,6 +33,15 @@ bench: $(INSTALLED)  ## measure the chosen store on this machine
 
 compare: $(INSTALLED)  ## every store beside its floor and beside what is asked; ARGS="--stores redis --rounds 3"
 	$(BIN)/python -m tests.bench.compare $(ARGS)
+
+sabotage: $(INSTALLED)  ## break every promise in a copy; a test must notice each
+	$(BIN)/python -m tests.sabotage
+
+sabotage-refresh: $(INSTALLED)  ## find the lines of breaks again whose surroundings have moved
+	$(BIN)/python -m tests.sabotage --refresh
+
+guard: $(INSTALLED)  ## count what a job costs, and write the table of budgets anew
+	$(BIN)/python -m tests.guard
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -87,12 +87,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many cases ran and were skipped on each store; pytest's own line stays the last one."""
     seen: dict[str, dict[str, set[str]]] = {}
+    broken: set[str] = set()  # promises, in a copy: tests/sabotage
     for category in ("passed", "failed", "error", "xfailed", "xpassed", "skipped"):
         for report in terminalreporter.stats.get(category, ()):
             for name, store in getattr(report, "user_properties", ()):
+                if name == "sabotage":
+                    broken.add(store)
                 if name == "store":
                     fate = "skipped" if category == "skipped" else "ran"
                     seen.setdefault(store, {"ran": set(), "skipped": set()})[fate].add(report.nodeid)
+    if broken:
+        terminalreporter.write_line(f"sabotage tried at this commit: {', '.join(sorted(broken))}")
     if not seen:
         return
     terminalreporter.write_sep("=", "cases per store")
