@@ -22,6 +22,7 @@ from queuekit.errors import StoreUnavailable
 from queuekit.runtime.agent import end
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.announcer import Announcer
+from queuekit.runtime.burst import Burst
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.consumer import Consumer
 from queuekit.runtime.declare import declare
@@ -192,7 +193,7 @@ class Worker:
         self._threads = Threads(size)
         self._runner = Runner(self._kit, self.id, self._threads)
         self._announcer = Announcer(self._kit)
-        self._spent, self._drained = asyncio.Event(), asyncio.Event()
+        self._spent, self._burst = asyncio.Event(), Burst(self._consumers, self._announcer)
         self._allowance = Allowance(planned.max_jobs, self._spent.set)
         self._lag = Lag(lambda: self._runner.on_loop)
         self._keeper = LeaseKeeper(
@@ -237,7 +238,7 @@ class Worker:
         self._tasks = [asyncio.create_task(consumer.run(), name="queuekit-consumer") for consumer in self._consumers]
         ends: list[asyncio.Task[Any]] = [asyncio.create_task(self._stopping.wait())]
         if planned.burst:
-            ends.append(asyncio.create_task(self._drained.wait()))
+            ends.append(asyncio.create_task(self._burst.over.wait()))
         if planned.max_jobs is not None:
             ends.append(asyncio.create_task(self._until_spent()))
         watched: list[asyncio.Task[Any]] = [*self._tasks, *self._agents, *ends]
@@ -356,8 +357,8 @@ class Worker:
     def _rested(self) -> None:
         """A consumer has nothing to do for now."""
         self._listener.changed()
-        if all(consumer.drained for consumer in self._consumers):
-            self._drained.set()
+        if self.plan is not None and self.plan.burst:
+            self._burst.rested()
 
     def _consumer_of(self, source: Source) -> Consumer:
         return next(consumer for consumer in self._consumers if source in consumer.sources)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from queuekit import QueueKit
 from queuekit.runtime.listener import Listener
-from tests.runtime.conftest import working
+from queuekit.runtime.worker import Worker
+from tests.runtime.conftest import WAIT, working
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +62,26 @@ async def test_an_end_is_handed_in_while_the_jobs_claimed_with_it_go_on(kit: Que
             assert await handle.aresult(timeout=3) == "done"
         finally:
             over.set()
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["slots of their own", "shared slots"])
+async def test_burst_runs_what_another_queues_last_job_made(own: bool, new_kit: Callable[..., QueueKit]) -> None:
+    kit = new_kit(queues={name: {"concurrency": 2} for name in ("first", "second")} if own else {})
+    ran: list[str] = []
+
+    @kit.task(queue="first")
+    async def follow(n: int) -> None:
+        ran.append(f"follow {n}")
+        if n:
+            await lead.aenqueue(n - 1)
+
+    @kit.task(queue="second")
+    async def lead(n: int) -> None:
+        await asyncio.sleep(0.1)  # the other queue has been asked, and found empty
+        ran.append(f"lead {n}")
+        await follow.aenqueue(n)
+
+    await lead.aenqueue(1)
+    queues = None if own else ["first", "second"]
+    await asyncio.wait_for(Worker(kit, burst=True, concurrency=4, queues=queues).arun(), WAIT)
+    assert ran == ["lead 1", "follow 1", "lead 0", "follow 0"]
