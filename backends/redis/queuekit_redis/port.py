@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from queuekit import clock
 from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
+from queuekit_redis.line import Talks, opened, spoken
 from queuekit_redis.replies import translate
 from queuekit_redis.scripts import READ_ONLY, Script
 from queuekit_redis.wire import Wire
@@ -24,6 +25,7 @@ from queuekit_redis.wire import Wire
 BLOCK_MAX: Final = 10.0  # seconds a blocking pop lasts; a wait may return early
 BLOCK_MORE: Final = 5.0  # a connection that blocks may be silent this much longer
 _IDLE: Final = 1.0  # seconds after which a connection is looked at before it is used again
+T = TypeVar("T")
 _dropped: list[object] = []  # what a forked child inherited: kept, so that nothing closes it
 
 
@@ -77,10 +79,7 @@ class Pooled:
 
     def _spare_blocking(self) -> Any:
         self._free += [spare] if (spare := self._spare()) else []  # the look at the process id
-        try:
-            return self._blocking.pop()
-        except IndexError:
-            return self._new_blocking()
+        return self._blocking.pop() if self._blocking else None
 
     def _new(self, **more: Any) -> Any:
         try:
@@ -202,7 +201,7 @@ class BlockingPort(Pooled):
         return self._answers(replies)
 
     async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
-        connection = self._spare_blocking()
+        connection = self._spare_blocking() or self._new_blocking()
         self._ready(connection)
         try:
             reply = self._ask(connection, b"BZPOPMIN", *keys, _block(seconds))
@@ -250,130 +249,90 @@ class AsyncPort(Pooled):
     def monotonic(self) -> float:
         return clock.monotonic()
 
-    async def _take(self) -> Any:
-        spare = self._spare()
-        if spare is not None and clock.monotonic() - spare[1] < _IDLE:
-            return spare[0]
-        connection = spare[0] if spare else self._new()
-        await self._ready(connection)
-        return connection
+    async def _take(self) -> Talks:
+        """A connection that is ready, and was not closed by the server while it lay idle."""
+        while (spare := self._spare()) is not None:
+            line: Talks = spare[0]
+            if line.usable():
+                return line
+            await line.close()
+        return await self._opened(opened(self._new()))
 
-    async def _ready(self, connection: Any) -> None:
-        """Connected, and not closed by the server while it lay idle."""
+    async def _opened(self, opening: Awaitable[T]) -> T:
         try:
-            await connection.connect()
-            if not _spoiled(connection):
-                return
-            await connection.disconnect(nowait=True)
-            await connection.connect()
+            return await opening
         except (RedisError, OSError) as error:
-            await connection.disconnect(nowait=True)
             raise translate(error, self.where, sent=False) from error
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
 
-    async def _ask(self, connection: Any, *command: Any) -> Any:
-        """One command. A refusal (ResponseError) leaves the connection usable, anything else closes it."""
-        return await self._tell(connection, connection.pack_command(*command))
-
-    async def _tell(self, connection: Any, packed: Any) -> Any:
+    async def _ask(self, line: Talks, packed: Sequence[bytes], replies: int = 1) -> list[Any]:
+        """What the server says, refusals among it. What fails in the middle of a call closes the connection."""
         try:
-            await connection.send_packed_command(packed)
-            return await connection.read_response(disable_decoding=True)
-        except ResponseError:
-            raise
+            answers = await line.ask(packed, replies)
+            for answer in answers:
+                if isinstance(answer, RedisError) and not isinstance(answer, ResponseError):
+                    raise answer
         except (RedisError, OSError) as error:
-            await connection.disconnect(nowait=True)
+            await line.close()
             raise translate(error, self.where, sent=True) from error
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await line.close()
             raise
+        return answers
 
     async def script(self, script: Script, keys: Sequence[bytes], args: Sequence[bytes | int]) -> Any:
-        connection = await self._take()
-        try:
-            try:
-                reply = await self._tell(connection, self._wire.evalsha(script, keys, args))
-            except NoScriptError:
-                reply = await self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
-            replicas = await self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
-        except ResponseError as error:
-            self._keep(connection)
-            raise translate(error, self.where, sent=True) from error
-        self._keep(connection)
-        self._confirmed(replicas)
+        line = await self._take()
+        reply = (await self._ask(line, self._wire.evalsha(script, keys, args)))[0]
+        if isinstance(reply, NoScriptError):
+            reply = (await self._ask(line, line.pack((b"EVAL", script.text, len(keys), *keys, *args))))[0]
+        if self._replicas_ms and self._waits(script) and not isinstance(reply, ResponseError):
+            (replicas,) = await self._ask(line, line.pack((b"WAIT", 1, self._replicas_ms)))
+            self._keep(line)
+            self._answers([replicas])
+            self._confirmed(replicas)
+            return reply
+        self._keep(line)
+        if isinstance(reply, ResponseError):
+            raise translate(reply, self.where, sent=True) from reply
         return reply
 
     async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
-        connection = await self._take()
-        replies: list[Any] = []
-        try:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            for _ in commands:
-                try:
-                    replies.append(await connection.read_response(disable_decoding=True))
-                except ResponseError as error:
-                    replies.append(error)
-        except (RedisError, OSError) as error:
-            await connection.disconnect(nowait=True)
-            raise translate(error, self.where, sent=True) from error
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._keep(connection)
+        line = await self._take()
+        replies = await self._ask(line, line.pack(*commands), len(commands))
+        self._keep(line)
         return self._answers(replies)
 
     async def block_pop(self, keys: Sequence[bytes], seconds: float) -> bytes | None:
-        connection = self._spare_blocking()
-        await self._ready(connection)
-        try:
-            reply = await self._ask(connection, b"BZPOPMIN", *keys, _block(seconds))
-        except ResponseError as error:
-            self._blocking.append(connection)
-            raise translate(error, self.where, sent=True) from error
-        self._blocking.append(connection)
+        line: Talks = self._spare_blocking() or await self._opened(opened(self._new_blocking()))
+        if not line.usable():
+            await line.close()
+            line = await self._opened(opened(self._new_blocking()))
+        replies = await self._ask(line, line.pack((b"BZPOPMIN", *keys, _block(seconds))))
+        self._blocking.append(line)
+        (reply,) = self._answers(replies)
         return reply[0] if reply else None
 
     async def listen(self, channel: bytes) -> Any:
-        connection = self._new_blocking()
-        await self._ready(connection)
-        try:
-            await self._ask(connection, b"SUBSCRIBE", channel)
-        except ResponseError as error:
-            await connection.disconnect(nowait=True)
-            raise translate(error, self.where, sent=True) from error
-        return connection
+        line = await self._opened(spoken(self._new_blocking()))
+        (reply,) = await self._ask(line, line.pack((b"SUBSCRIBE", channel)))
+        if isinstance(reply, ResponseError):
+            await line.close()
+            raise translate(reply, self.where, sent=True) from reply
+        return line
 
     async def heard(self, subscription: Any, seconds: float) -> None:
         try:
-            await subscription.read_response(disable_decoding=True, timeout=seconds, disconnect_on_error=False)
-        except TimeoutError:
-            return
+            await subscription.heard(seconds)
         except (RedisError, OSError) as error:
             raise translate(error, self.where, sent=True) from error
 
     async def hang_up(self, subscription: Any) -> None:
-        await subscription.disconnect(nowait=True)
+        await subscription.close()
 
     async def close(self) -> None:
-        for connection in self._given_back():
-            await connection.disconnect(nowait=True)
+        for line in self._given_back():
+            await line.close()
         for sentinel in self._sentinels:
             await sentinel.aclose()
-
-
-def _spoiled(connection: Any) -> bool:
-    """Whether an asynchronous connection was closed, or has something to read before anything was asked.
-
-    Looked at without waiting: redis-py before 8 looks with a time-out of zero, which can swallow a task's cancel.
-    """
-    stream, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
-    if stream is None or writer is None:
-        return True
-    if not isinstance(stream, asyncio.StreamReader):  # a test's stand-in for a connection
-        return bool(stream.at_eof())
-    return bool(stream.at_eof() or stream.exception() or writer.is_closing() or getattr(stream, "_buffer", b""))
 
 
 def _block(seconds: float) -> str:
