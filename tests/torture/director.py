@@ -14,17 +14,20 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from queuekit import State, ids
+from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Where
 from queuekit.errors import StoreUnavailable
 from queuekit.store.direct import direct
+from queuekit.store.protocol import JobStore
 from queuekit.testing.servers import MongoServer, RedisServer, Server
-from tests.torture.history import Final, History, Promises
+from tests.torture.history import Final, History, Promises, Run
 from tests.torture.program import QUEUE, Setting, make_kit, produce, work
 from tests.torture.records import now, read
 
@@ -83,6 +86,13 @@ class Director:
         self._start(name, work, replace(self.setting, **said), name)  # type: ignore[arg-type]  # fields of Setting
         return name
 
+    def start_workers(self, n: int, **said: object) -> list[str]:
+        """Some workers that have told the store of themselves."""
+        names = [self.start_worker(**said) for _ in range(n)]
+        pids = {self.live[name].pid for name in names}
+        self.wait("workers began", lambda: {beat.pid for beat in direct(self.store.workers())} >= pids)
+        return names
+
     def start_producer(self, name: str, jobs: int, seconds: float, seed: int) -> None:
         """A producer; after a kill, under the same name."""
         self._start(name, produce, self.setting, name, jobs, seconds, seed)
@@ -140,6 +150,31 @@ class Director:
         time.sleep(away)
         self.server.restart()
         self.outages.append(time.monotonic() - begun)
+
+    # ------------------------------------------------------------ jobs
+    def enqueue(self, task: str, ids: Sequence[str], payload: object, **options: Any) -> None:
+        """Keep jobs of these ids, told to nobody's history."""
+        queue = self._kit.queue(QUEUE)
+        self._kit.enqueue_many([queue.make(task, payload, id=job, **options) for job in ids])
+
+    def job(self, id: str) -> JobRecord:
+        """One job as it is."""
+        (record,) = direct(self._kit.blocking_store().get(QUEUE, [id]))
+        assert record is not None, f"no job {id}"
+        return record
+
+    @property
+    def store(self) -> JobStore:
+        """The director's own, blocking."""
+        return self._kit.blocking_store()
+
+    def runs(self) -> list[Run]:
+        """What handlers wrote down so far."""
+        return read(self.setting.folder).runs
+
+    def started(self, n: int, *, claims: int = 1) -> Callable[[], bool]:
+        """Whether so many runs of such a claim began."""
+        return lambda: sum(run.claims == claims for run in self.runs()) >= n
 
     # ------------------------------------------------------------ looking
     def wait(self, what: str, look: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -12,14 +12,16 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import queuekit.runtime.process
 import queuekit.runtime.worker  # noqa: F401  imported before the fork
-from queuekit import JobContext, QueueKit, QueueOptions, StoreUnavailable, clock
+from queuekit import JobContext, LeaseLost, QueueKit, QueueOptions, StoreUnavailable, clock
 from queuekit.domain.events import JobFact
+from queuekit.domain.outcome import Ask, Exchange, Op, Outcome
 from tests.torture.records import Pen
 
 for _driver in ("queuekit_redis.backend", "queuekit_mongo.backend", "queuekit.embedded"):
@@ -43,6 +45,7 @@ class Setting:
     max_crashes: int = 1000  # a job may be unlucky: only the poison test is about this
     grace: float = 20.0
     hours: int = 0  # how far the clock of a worker is off
+    dies: str = ""  # where in an exchange a worker kills itself: settle, settled, receipt
 
 
 def make_kit(setting: Setting) -> QueueKit:
@@ -59,7 +62,9 @@ def work(setting: Setting, actor: str) -> None:
         _shift(setting.hours * 3600)
     pen = Pen(setting.folder, actor)
     kit = make_kit(setting)
-    _add_tasks(kit, pen)
+    _add_tasks(kit, pen, setting.folder)
+    if setting.dies:
+        _dies(kit, setting.dies)
     sys.exit(kit.worker(concurrency=setting.concurrency, grace=setting.grace).run())
 
 
@@ -97,7 +102,42 @@ def note_ends(kit: QueueKit, pen: Callable[[], Pen]) -> None:
     kit.on("completed", accepted)
 
 
-def _add_tasks(kit: QueueKit, pen: Pen) -> None:
+def _dies(kit: QueueKit, where: str) -> None:
+    """Kill this process around the first exchange that settles, or that claims."""
+    connect = kit.async_store
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def store() -> Any:
+        real = await connect()
+        exchange = real.exchange
+
+        async def deadly(queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+            if where == "settle" and outcomes:
+                die()
+            reply: Exchange = await exchange(queue, op, outcomes, ask)
+            if (where == "settled" and outcomes) or (where == "receipt" and reply.claims):
+                die()
+            return reply
+
+        return _Deadly(real, deadly)
+
+    kit.async_store = store  # type: ignore[method-assign]  # what a worker opens
+
+
+class _Deadly:
+    """A store but for its exchange."""
+
+    def __init__(self, store: Any, exchange: Callable[..., Any]) -> None:
+        self._store = store
+        self.exchange = exchange
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def _add_tasks(kit: QueueKit, pen: Pen, folder: Path) -> None:
     @kit.task
     async def sleeps(ctx: JobContext, ms: int) -> int:
         job, token = note_start(pen, ctx)
@@ -121,6 +161,40 @@ def _add_tasks(kit: QueueKit, pen: Pen) -> None:
             raise
         pen.write("end", job, token)
         return ms
+
+    @kit.task
+    async def holds(ctx: JobContext, ms: int) -> None:
+        """Its first run is long, every other short."""
+        job, token = note_start(pen, ctx)
+        try:
+            await asyncio.sleep(ms / 1000 if ctx._record.claims == 1 else 0)
+        except asyncio.CancelledError:
+            pen.write("stop", job, token)
+            raise
+        pen.write("end", job, token)
+
+    @kit.task
+    def stubborn(ctx: JobContext, ms: int) -> None:
+        """In a thread that never looks whether it should stop."""
+        job, token = note_start(pen, ctx)
+        time.sleep(ms / 1000)
+        pen.write("end", job, token)
+
+    @kit.task
+    def waits(ctx: JobContext, name: str, *, looks: bool) -> None:
+        """In a thread, until somebody makes the file; it may look whether it should stop."""
+        job, token = note_start(pen, ctx)
+        while not (folder / name).exists():
+            time.sleep(0.005)
+        deadline = time.monotonic() + 5
+        try:
+            while looks and time.monotonic() < deadline:
+                ctx.check_cancelled()
+                time.sleep(0.005)
+        except LeaseLost:
+            pen.write("stop", job, token)
+            raise
+        pen.write("end", job, token)
 
     note_ends(kit, lambda: pen)
 
