@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from queuekit import Job
-from queuekit.cli import choice, exits, screen
-from queuekit.cli.choice import Choice
+from queuekit.cli import exits, screen
+from queuekit.cli.selection import Asked, InQueue, InState, OfTask, Since, state_of, takes_selection
 from queuekit.cli.session import Json, Session, of, reading
 from queuekit.domain import names
 from queuekit.domain.query import Verb
@@ -18,20 +18,7 @@ from queuekit.errors import Conflict, InvalidOption
 
 app = typer.Typer(no_args_is_help=True, help="list | show | why | cancel | retry | promote | reschedule | delete")
 
-Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB...", help="queue/id, or an id.", show_default=False)]
 Ref = Annotated[str, typer.Argument(metavar="JOB", help="queue/id, or an id.", show_default=False)]
-InQueue = Annotated[str | None, typer.Option("--queue", "-Q", help="Only this queue.")]
-InState = Annotated[
-    str | None, typer.Option("--state", "-s", help="waiting, delayed, active, parked, completed, failed …")
-]
-OneState = Annotated[str, typer.Option("--state", "-s", help="Only of this state.")]
-OfTask = Annotated[str | None, typer.Option("--task", "-t", help="Only this task.")]
-ByError = Annotated[str | None, typer.Option("--error", help="Only where the last error contains this text.")]
-Since = Annotated[str | None, typer.Option(metavar="DURATION", help="Only what ended (or came) in this time: 1h, 2d.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="At most so many.")]
-Rate = Annotated[str | None, typer.Option(metavar="100/s", help="Spread the work.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count only.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Needed for more than one job when there is no terminal.")]
 
 
 @app.command("list")
@@ -137,57 +124,31 @@ def why(context: typer.Context, job: Ref, json: Json = False) -> None:
 
 
 @app.command()
-def retry(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "failed", task: OfTask = None,
-    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
-    yes: Yes = False, json: Json = False,
-) -> None:  # fmt: skip
+@takes_selection(State.FAILED)
+def retry(asked: Asked) -> None:
     """Run ended or parked jobs again, with fresh attempts."""
-    chosen = Choice(
-        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
-    )
-    _act(reading(context, json), Verb.RETRY, chosen, rate=rate, dry_run=dry_run, yes=yes)
+    asked.act(Verb.RETRY)
 
 
 @app.command()
-def cancel(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "waiting", task: OfTask = None,
-    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
-    yes: Yes = False, reason: Annotated[str, typer.Option(help="Kept with the job.")] = "cancelled by hand",
-    json: Json = False,
-) -> None:  # fmt: skip
+@takes_selection(State.WAITING)
+def cancel(asked: Asked, reason: Annotated[str, typer.Option(help="Kept with the job.")] = "cancelled by hand") -> None:
     """Cancel jobs; a running one is asked to stop."""
-    chosen = Choice(
-        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
-    )
-    _act(reading(context, json), Verb.CANCEL, chosen, rate=rate, dry_run=dry_run, yes=yes, reason=reason)
+    asked.act(Verb.CANCEL, reason=reason)
 
 
 @app.command()
-def promote(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: OneState = "delayed", task: OfTask = None,
-    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
-    yes: Yes = False, json: Json = False,
-) -> None:  # fmt: skip
+@takes_selection(State.DELAYED)
+def promote(asked: Asked) -> None:
     """Make delayed jobs due now."""
-    chosen = Choice(
-        jobs=jobs or (), queue=queue, state=state_of(state), task=task, error=error, since=since, limit=limit
-    )
-    _act(reading(context, json), Verb.PROMOTE, chosen, rate=rate, dry_run=dry_run, yes=yes)
+    asked.act(Verb.PROMOTE)
 
 
 @app.command()
-def delete(
-    context: typer.Context, jobs: Jobs = None, queue: InQueue = None, state: InState = None, task: OfTask = None,
-    error: ByError = None, since: Since = None, limit: Limit = None, rate: Rate = None, dry_run: DryRun = False,
-    yes: Yes = False, json: Json = False,
-) -> None:  # fmt: skip
+@takes_selection(None)
+def delete(asked: Asked) -> None:
     """Remove jobs that do not run, with all that is known of them."""
-    if not jobs and state is None:
-        raise InvalidOption("jobs of which state? Deleting is for ever: say -s failed, for example")
-    picked = state_of(state) if state else State.FAILED
-    chosen = Choice(jobs=jobs or (), queue=queue, state=picked, task=task, error=error, since=since, limit=limit)
-    _act(reading(context, json), Verb.DELETE, chosen, rate=rate, dry_run=dry_run, yes=yes)
+    asked.act(Verb.DELETE)
 
 
 @app.command()
@@ -216,14 +177,6 @@ def reschedule(
     screen.say(f"rescheduled {queue}/{name}")
 
 
-def state_of(text: str) -> State:
-    """A state by its name. Raises InvalidOption with the names there are."""
-    try:
-        return State(text.strip().lower())
-    except ValueError:
-        raise InvalidOption(f"{text!r} is no state: use {', '.join(State)}") from None
-
-
 def moment_of(text: str) -> datetime:
     """An ISO 8601 moment with its zone. Raises InvalidOption: a naive one names no moment."""
     try:
@@ -233,22 +186,6 @@ def moment_of(text: str) -> datetime:
     if moment.tzinfo is None:
         raise InvalidOption(f"{text!r} has no time zone: add one, for example {text}Z or {text}+01:00")
     return moment
-
-
-def _act(
-    session: Session, verb: Verb, chosen: Choice, *, rate: str | None, dry_run: bool, yes: bool, reason: str = ""
-) -> None:
-    records = chosen.records(session)
-    missing = len(chosen.jobs) - len(records) if chosen.jobs and chosen.limit is None else 0
-    if dry_run:
-        if session.json:
-            screen.show_json({"would": verb.value, "jobs": len(records)})
-        else:
-            screen.say(f"would {verb.value} {len(records)} jobs")
-        raise typer.Exit(exits.NO if missing else exits.DONE)
-    choice.agreed(session, verb, len(records), yes=yes)
-    code = choice.act(session, verb, records, rate=rate, reason=reason)
-    raise typer.Exit(exits.NO if missing else code)
 
 
 def _resolve(session: Session, text: str) -> tuple[str, str]:

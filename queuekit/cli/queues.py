@@ -14,8 +14,8 @@ import typer
 
 from queuekit import QueueHealth
 from queuekit.cli import exits, screen
-from queuekit.cli.jobs import state_of
 from queuekit.cli.options import OptionList, parse_options
+from queuekit.cli.selection import state_of
 from queuekit.cli.session import Json, Session, of, reading
 from queuekit.clock import to_datetime
 from queuekit.domain.duration import format_duration
