@@ -54,6 +54,30 @@ def test_an_evicting_server_is_refused_with_what_to_do(options: StoreOptions) ->
         direct(knowing.close())
 
 
+def test_the_policy_is_read_where_a_user_may_not_ask_for_settings(options: StoreOptions) -> None:
+    """CONFIG is forbidden at most providers; INFO tells the policy too. A policy of expiring keys only is tolerated."""
+    with RedisServer() as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+@all", "-config", "-@admin")
+        url = f"redis://app:pw@127.0.0.1:{server.port}/0"
+        for policy in ("allkeys-lru", "allkeys-lfu", "allkeys-random"):
+            client.config_set("maxmemory-policy", policy)
+            store = backend.blocking(url, options)
+            with pytest.raises(ConfigError, match=f"maxmemory-policy {policy}.*Set maxmemory-policy noeviction"):
+                direct(store.open())
+            direct(store.close())
+        for policy in ("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl", "noeviction"):
+            client.config_set("maxmemory-policy", policy)
+            store = backend.blocking(url, options)
+            direct(store.open())
+            told = [line for line in direct(store.ping()).warnings if "set noeviction" in line]
+            assert len(told) == (policy != "noeviction")
+            direct(store.enqueue("q", [JobSpec(id=policy, task="t", body=b"")], Op(policy, 1)))
+            direct(store.close())
+        assert [key for key in client.scan_iter(match="*") if client.ttl(key) != -1] == [], "nothing of ours expires"
+        with redis.Redis.from_url(url) as app, pytest.raises(redis.exceptions.NoPermissionError):
+            app.config_get("maxmemory-policy")
+
+
 def test_a_server_that_forgets_at_a_restart_is_told_of(options: StoreOptions) -> None:
     for setting, told in (("no", True), ("yes", False)):
         with RedisServer(options={"appendonly": setting}) as server:
