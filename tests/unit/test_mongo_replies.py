@@ -64,6 +64,24 @@ def test_a_store_that_is_away_says_whether_it_did_anything(error: errors.PyMongo
     assert said.outcome == outcome
 
 
+def test_a_message_is_the_cause_and_not_what_the_driver_thinks_of_every_server() -> None:
+    said = (
+        "db:1: [Errno 111] Connection refused (configured timeouts: socketTimeoutMS: 5000.0ms), Timeout: 4.99s, "
+        "Topology Description: <TopologyDescription id: 6b>"
+    )
+    told = str(meaning(errors.ServerSelectionTimeoutError(said), "mongodb://db:1"))
+    assert told == "MongoDB at mongodb://db:1 did not answer: db:1: [Errno 111] Connection refused"
+    plain = str(
+        meaning(
+            errors.ServerSelectionTimeoutError(
+                "No replica set members found yet, Timeout: 5s, Topology Description: <T>"
+            ),
+            "m",
+        )
+    )
+    assert plain == "MongoDB at m did not answer: No replica set members found yet"
+
+
 def test_no_message_tells_a_password_or_runs_to_pages() -> None:
     said = str(meaning(errors.AutoReconnect("mongodb://joe:hunter2@db:1 closed " + "x" * 5000), WHERE))
     assert "hunter2" not in said

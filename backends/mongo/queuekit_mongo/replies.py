@@ -5,6 +5,7 @@ Nothing else in this package reads error codes. Messages never carry credentials
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -46,7 +47,8 @@ UNCONFIRMED: Final = frozenset({64})  # wtimeout
 UNSATISFIABLE: Final = frozenset({100, 79})
 NO_COLLECTION: Final = 26
 CHANGE_STREAM_GONE: Final = frozenset({286, 280, 43, 136, 234, 222, 217, 237})
-_LONGEST = 300  # characters of a driver's message; a topology description runs to thousands
+_LONGEST = 300  # characters of a driver's message
+_TRAILER = re.compile(r" \(configured timeouts: |, Timeout: [\d.]+s,? Topology Description: |, full error: ")
 
 
 class Duplicate(QueueKitError):
@@ -136,5 +138,6 @@ def _away(text: str, where: str, outcome: Literal["refused", "unknown"]) -> Stor
 
 
 def _text(error: BaseException) -> str:
-    text = redact(" ".join(str(error).split()))
+    """The cause in one line; pymongo adds its settings and what it thinks of every server."""
+    text = redact(_TRAILER.split(" ".join(str(error).split()))[0])
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
