@@ -48,7 +48,9 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = (
     )
 )  # fmt: skip
 # What stays of a removed job: who it was, which calls made, settled and changed it, and a key held for a time.
-STUB_FIELDS: Final = frozenset({"_id", "part", "queue", "op", "settled", "did", "created_at", "unique", "unique_until"})
+STUB_FIELDS: Final = frozenset(
+    {"_id", "part", "queue", "op", "nth", "settled", "did", "created_at", "unique", "unique_until"}
+)
 # Fields that may be large; what decides about a job reads its document without them.
 HEAVY: Final = ("body", "result", "progress", "logs", "errors")
 JOB_FIELDS: Final = (

@@ -187,9 +187,9 @@ def replace(draft: Draft, spec: Mapping[str, Any], due: int | None) -> None:
     doc["place"], doc["rev"] = draft.back(), doc["rev"] + 1
 
 
-def replace_new(doc: Document, spec: Mapping[str, Any], due: int | None, now: int) -> None:
+def replace_new(doc: Document, spec: Mapping[str, Any], due: int | None, now: int, place: int) -> None:
     """The same for a holder that is about to be written by the very call, and so is changed where it stands."""
-    draft = Draft(doc, now=now, conf=QueueConf(), back=lambda: int(spec["place"]))
+    draft = Draft(doc, now=now, conf=QueueConf(), back=lambda: place)
     replace(draft, spec, due)
     doc.clear()
     doc.update(draft.doc)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from queuekit.domain.job import KEEP_NOTHING
 from queuekit.domain.outcome import Ask, Kind, Outcome, Refusal
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
@@ -125,6 +126,17 @@ async def test_of_two_outcomes_of_one_run_in_a_call_the_first_counts(store: JobS
     assert answer.refused == [("a", Refusal.LOST)]
     record = await look(store, "a")
     assert (record.state, record.result, record.errors) == (State.COMPLETED, b"1", ())
+    assert ((await totals(store)).completed, (await totals(store)).failed) == (1, 0)
+
+
+async def test_the_second_outcome_of_a_run_that_left_nothing_meets_no_job(store: JobStore) -> None:
+    await Producer(store).put(spec("a", keep_completed=KEEP_NOTHING))
+    worker = Worker(store)
+    job = await worker.take("a")
+
+    answer = await worker.settle(done(job), done(job, Kind.FAILED))
+
+    assert answer.refused == [("a", Refusal.GONE)]
     assert ((await totals(store)).completed, (await totals(store)).failed) == (1, 0)
 
 

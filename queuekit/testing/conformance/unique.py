@@ -12,12 +12,14 @@ from queuekit.domain.query import No, Verb
 from queuekit.domain.state import State
 from queuekit.errors import QueueFull, Unsupported
 from queuekit.store.protocol import JobStore
+from queuekit.testing.conformance.fixtures import Open
 from queuekit.testing.conformance.harness import Harness
 from queuekit.testing.conformance.words import (
     HOUR,
     LEASE,
     MINUTE,
     SECOND,
+    Actor,
     Producer,
     Q,
     Worker,
@@ -327,3 +329,22 @@ async def test_many_keys_in_one_call_are_each_one_job(able: JobStore) -> None:
     answer = await Producer(able).put(*(keyed(f"j{i:03}", f"k{i % 50}") for i in range(200)), *specs(["x"]))
     assert sum(receipt.created is True for receipt in answer.receipts) == 51
     assert [receipt.id for receipt in answer.receipts[50:100]] == [f"j{i:03}" for i in range(50)]
+
+
+async def test_a_repeat_tells_which_of_equal_ids_made_the_job(open_store: Open, able: JobStore) -> None:
+    op = Actor().op()
+    jobs = [spec("a", unique=UniqueKey("k")), spec("b", unique=UniqueKey("k")), spec("b", unique=UniqueKey("l"))]
+    first = await able.enqueue(Q, jobs, op)
+
+    again = await (await open_store()).enqueue(Q, jobs, op)
+
+    assert first.receipts == again.receipts == receipts(("a", True), ("a", False), ("b", True))
+
+
+async def test_a_replaced_job_stands_in_its_call_where_its_new_content_was_named(able: JobStore) -> None:
+    await Producer(able).put(spec("a", unique=UniqueKey("k")), spec("z"))
+    again = spec("b", unique=UniqueKey("k", on_conflict="replace"))
+
+    await Producer(able).put("c", again, "d")
+
+    assert names(await Worker(able).claim(5)) == ["z", "c", "a", "d"]

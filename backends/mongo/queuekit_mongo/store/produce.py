@@ -8,6 +8,7 @@ op that made it, so that the receipts say created again.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -75,25 +76,28 @@ class _Call:
         self.receipts: dict[int, Receipt] = {}
         self.replayed = False
         self.made: set[str] = set()  # written by this very attempt
+        self.merged = False  # one job of the call took the content of another
         self.revived = 0  # of what is to be written, jobs that come in where a stub stands
         self.begun = room.port.monotonic()
         self.docs = self._documents()
 
     def _documents(self) -> list[Document]:
         """A document for each spec, with places in the order of the call."""
-        room, count = self.room, sum(not spec.lifo for spec in self.jobs)
-        place = room.ranks.back(count, room.port.monotonic()) if count else 0
+        room = self.room
+        first = room.ranks.back(len(self.jobs), room.port.monotonic()) if self.jobs else 0
+        self.backs = range(
+            first, first + len(self.jobs)
+        )  # a holder of a key that is replaced goes there, `lifo` or not
         docs = []
-        for spec in self.jobs:
-            if spec.lifo:
-                own = room.ranks.front(room.port.monotonic())
-            else:
-                own, place = place, place + 1
+        named = Counter(spec.id for spec in self.jobs)
+        for index, spec in enumerate(self.jobs):
+            own = room.ranks.front(room.port.monotonic()) if spec.lifo else self.backs[index]
             key = room.names.job(self.queue, spec.id)
             epoch = self.view.conf.epoch
-            docs.append(
-                documents.new(spec, id=key, queue=self.key, epoch=epoch, now=self.now, place=own, op=self.op.token)
-            )
+            doc = documents.new(spec, id=key, queue=self.key, epoch=epoch, now=self.now, place=own, op=self.op.token)
+            if named[spec.id] > 1:
+                doc["nth"] = index  # the receipts of a repeat must tell which of the equal ids made the job
+            docs.append(doc)
         return docs
 
     async def run(self, *, look_first: bool, size: int | None) -> None:
@@ -140,6 +144,8 @@ class _Call:
     async def _look(self) -> tuple[list[int], list[Write]]:
         """Give receipts to what exists already; answers specs to insert and what else is to write."""
         room = self.room
+        if self.merged:  # in a round before, which came to nothing
+            self.docs, self.merged = self._documents(), False
         ids = [doc["_id"] for doc in self.docs]
         keys = sorted({spec.unique.key for spec in self.jobs if spec.unique is not None})
         there = {doc["_id"]: doc for doc in await room.port.find(queries.light(ids))}
@@ -163,8 +169,8 @@ class _Call:
             old = there.get(doc["_id"])
             if spec.id in new:
                 self.receipts[index] = Receipt(spec.id, False)
-            elif old is not None and (old["state"] != GONE or old.get("op") == self.op.token):
-                mine = old.get("op") == self.op.token
+            elif old is not None and self._stands(old, index, held):
+                mine = old.get("op") == self.op.token and old.get("nth", index) == index
                 self.replayed = self.replayed or (mine and doc["_id"] not in self.made)
                 new[spec.id] = index
                 self.receipts[index] = Receipt(spec.id, mine)
@@ -173,7 +179,7 @@ class _Call:
                 if spec.unique.on_conflict == "error":
                     raise Conflict(f"job {spec.id}: the unique key {spec.unique.key!r} is held")
                 if spec.unique.on_conflict == "replace":
-                    self._replace(spec, doc, holder, drafts, writes)
+                    self._replace(index, holder, drafts)
                 self.receipts[index] = Receipt(after_slash(holder["_id"]), False)
             else:
                 new[spec.id] = index
@@ -189,21 +195,31 @@ class _Call:
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
         return todo
 
-    def _replace(
-        self, spec: JobSpec, doc: Document, holder: Document, drafts: dict[str, moves.Draft], writes: list[Write]
-    ) -> None:
+    def _stands(self, old: Document, index: int, held: dict[str, Document]) -> bool:
+        """Whether a document is what this spec meets: a job, or what this very call left of one.
+
+        Not where an earlier try made it for a later spec of the same id, because the key of this one was held.
+        """
+        mine, unique = old.get("op") == self.op.token, self.jobs[index].unique
+        later = mine and old.get("nth", index) > index and unique is not None and unique.key in held
+        return (mine or old["state"] != GONE) and not later
+
+    def _replace(self, index: int, holder: Document, drafts: dict[str, moves.Draft]) -> None:
         """Let the holder of a key take a new job's content, unless it runs, is parked, or took it in this call."""
+        spec, doc = self.jobs[index], self.docs[index]
         assert spec.unique is not None
-        if holder["state"] not in FILLING or holder.get("did", {}).get("op") == self.op.token:
+        own = any(holder is one for one in self.docs)
+        if holder["state"] not in FILLING or (not own and holder.get("did", {}).get("op") == self.op.token):
             return
         due = doc.get("run_at")
         if due is not None and spec.unique.max_wait is not None:
             due = min(due, holder["created_at"] + spec.unique.max_wait)
-        if any(holder is own for own in self.docs):
-            moves.replace_new(holder, doc, due, self.now)
+        if own:
+            moves.replace_new(holder, doc, due, self.now, self.backs[index])
+            holder["did"], self.merged = {"op": self.op.token}, True
             return
         draft = drafts.setdefault(holder["_id"], self.room.draft(holder, self.view))
-        draft.now = self.now
+        draft.now, draft.back = self.now, lambda: self.backs[index]
         moves.replace(draft, doc, due)
         draft.doc["did"] = {"op": self.op.token}
 
