@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ from queuekit.embedded.pool import Pool
 from queuekit.errors import StoreUnavailable
 
 log = logging.getLogger("queuekit.embedded")
-QUICK: Final = 0.005  # seconds between looks while something happens
-SLOW: Final = 0.02  # and when nothing did for CALM seconds: 0.4 % of a core
+QUICK: Final = 0.005  # seconds between looks while work comes
+SLOW: Final = 0.02  # and when none did for CALM seconds: 0.2 % of a core
 CALM: Final = 2.0
 RESTED: Final = 10_000  # actors remembered
 Key = tuple[str, ...]  # (namespace, queue) for work, (namespace, queue, id) for an end
@@ -133,12 +134,9 @@ class Hub:
                     log.debug("cannot look for work in %s: %s", self.path, error)
                     self._blink()
                     changed, waiting = False, set()
-            if changed:
+            if changed and self._look(waiting):
                 calm_at = clock.monotonic() + CALM
-                self._look(waiting)
-            with self._cond:
-                if not self._closed:
-                    self._cond.wait(QUICK if clock.monotonic() < calm_at else SLOW)
+            time.sleep(QUICK if clock.monotonic() < calm_at else SLOW)  # half of what a timed wait costs
 
     def _changed(self) -> bool:
         """Whether any connection but ours committed since the last look."""
@@ -149,15 +147,21 @@ class Hub:
         self._version = version
         return changed
 
-    def _look(self, waiting: set[Waiter]) -> None:
+    def _look(self, waiting: set[Waiter]) -> bool:
+        """Tell those who waited for what was written. Whether to look often for a while: for work somebody waits for,
+        and for any write while a job's end is waited for. The writes by which idle workers show that they live count
+        for nothing, or they would keep each other looking."""
+        quick = False
         for waiter in waiting:
             try:
                 found = self.pool.use(waiter.probe)
             except (sqlite3.Error, StoreUnavailable) as error:
                 log.debug("cannot look for work in %s: %s", self.path, error)
-                return
+                return quick
             if found:
                 waiter.tell()
+            quick = quick or found or any(len(key) > 2 for key in waiter.keys)
+        return quick
 
     def _blink(self) -> None:
         """Give the watching thread's connection back."""

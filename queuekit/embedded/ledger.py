@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from queuekit.domain.absence import Watch
 from queuekit.domain.job import Retention
-from queuekit.domain.limits import Limits, QueueConf
+from queuekit.domain.limits import DEFAULT_KEEP_COMPLETED, DEFAULT_KEEP_FAILED, Limits, QueueConf
 from queuekit.domain.outcome import Home
 from queuekit.embedded.rows import LINES
 
@@ -42,13 +42,11 @@ class Ledger:
     counts: list[int] = field(default_factory=lambda: [0] * LINES)
     totals: list[int] = field(default_factory=lambda: [0] * len(_TOTALS))
 
-    @property
-    def keep_completed(self) -> Retention:
-        return self.conf.keep_completed
-
     def keeps(self, completed: bool) -> Retention:
-        """The queue's own retention."""
-        return self.conf.keep_completed if completed else self.conf.keep_failed
+        """The queue's own retention. From `limits`: the configuration works its own out anew each time it is asked."""
+        if completed:
+            return self.limits.keep_completed or DEFAULT_KEEP_COMPLETED
+        return self.limits.keep_failed or DEFAULT_KEEP_FAILED
 
     def last(self, jobs: int = 1) -> int:
         """The first of `jobs` new places behind all."""
