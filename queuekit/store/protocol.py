@@ -73,7 +73,8 @@ class HotPath(Protocol):
         *Effect* 1. each outcome whose token is its job's current claim is applied (else refused: lost, gone, illegal);
         retry, snoozed, released and parked become cancelled where a cancel was asked meanwhile;
         2. due delayed jobs are promoted in order (run_at, id), at most 500; 3. unless paused, up to `ask.want` jobs
-        become active in order (priority, place, id), first at most one of the suspect line where `ask.suspect`;
+        (fewer where the reply would grow too large: then `more`) become active in order (priority, place, id), first
+        at most one of the suspect line where `ask.suspect`;
         jobs whose `expires_at` has passed are cancelled ("expired") on the way, not claimed.
         A claim sets token = op.token, lease_until = now + lease, claims + 1. A settle after the lease's end is
         accepted as long as nobody recovered the job. Wakes others while ready work remains.

@@ -18,7 +18,7 @@ from queuekit_redis.port import BlockingPort
 
 from queuekit import ids
 from queuekit.domain.job import PRIORITY_MAX, JobSpec
-from queuekit.domain.outcome import Ask, Op
+from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.errors import ConfigError, NotReplicated, SchemaMismatch, StoreUnavailable, Unsupported
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
@@ -270,6 +270,40 @@ def test_a_waiting_job_takes_at_most_450_bytes(options: StoreOptions) -> None:
         assert client.exists(keys["run"], keys["opts"], keys["notes"]) == 0  # exactly two entries each
         assert grown <= 450, grown
         direct(store.close())
+
+
+@pytest.mark.parametrize("heavy", ["body", "logs"])
+def test_a_reply_that_grows_large_ends_and_says_there_is_more(
+    redis_url: str, options: StoreOptions, plain: Any, heavy: str
+) -> None:
+    """1,000 claims of 256 KiB would be one reply of 256 MiB: what is too much stands where it stood."""
+    store = backend.blocking(redis_url, StoreOptions(namespace=options.namespace, payload_limit=1 << 20))
+    direct(store.open())
+    large, names = b"x" * 1_000_000, [f"j{n:02}" for n in range(30)]
+    specs = [
+        JobSpec(id=name, task="t", body=large if heavy == "body" else b"", priority=n // 10)
+        for n, name in enumerate(names)
+    ]
+    for n in range(3):
+        direct(store.enqueue("q", specs[10 * n : 10 * n + 10], Op("p", n + 1)))
+    if heavy == "logs":
+        for job in direct(store.exchange("q", Op("v", 1), [], Ask(want=30))).claims:
+            assert job.token
+            ended = Outcome(job.id, job.token, Kind.RELEASED, logs=(large,))
+            direct(store.exchange("q", Op("v" + job.id, 1), [ended], Ask()))
+    found: list[str] = []
+    for n in range(1, 5):
+        reply = direct(store.exchange("q", Op("w", n), [], Ask(want=1000)))
+        again = direct(store.exchange("q", Op("w", n), [], Ask(want=1000)))
+        assert [job.id for job in again.claims] == [job.id for job in reply.claims]
+        carried = sum(len(job.body) + sum(map(len, job.logs)) for job in reply.claims)
+        found += [job.id for job in reply.claims]
+        assert reply.more is again.more is (len(found) < 30)
+        assert carried < (8 << 20) + len(large)
+        assert carried >= 8 << 20 or not reply.more
+    assert found == names
+    assert {job.claims for job in direct(store.get("q", names)) if job} == {1 if heavy == "body" else 2}
+    direct(store.close())
 
 
 def test_the_order_is_exact_at_both_ends_of_the_score(redis_url: str, options: StoreOptions, plain: Any) -> None:
