@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 import pytest
 
 from queuekit import Backoff, Fail, JobContext, Processor, QueueKit, Settings, State
+from queuekit.settings import VARIABLES
 from queuekit.testing import TestKit
 
 
@@ -159,3 +164,43 @@ def test_S0_23_jobs_are_prioritised(kit: QueueKit, run: Callable[..., int]) -> N
         note.using(priority=n).enqueue(n)
     run("q")
     assert seen == [0, 7, 10, 500, 1000]
+
+
+SHARED = """
+import os, time
+from queuekit import QueueKit
+
+kit = QueueKit()
+
+@kit.task(queue="q")
+def work(n: int) -> int:
+    time.sleep(0.02)  # long enough for the others to come by
+    return os.getpid()
+"""
+
+
+def test_S0_21_more_workers_started_anywhere_share_the_load(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "app.py").write_text(SHARED)
+    env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    env |= {"QUEUEKIT_URL": redis_url, "QUEUEKIT_NAMESPACE": f"share-{os.getpid()}"}
+    command = [str(Path(sys.executable).with_name("queuekit")), "worker", "app:kit"]
+    log = tmp_path / "workers.log"
+    with QueueKit(settings=Settings.load(env)) as kit, log.open("wb") as lines:
+        workers = [subprocess.Popen(command, cwd=tmp_path, env=env, stdout=lines, stderr=lines) for _ in range(3)]
+        try:
+            deadline = time.monotonic() + 60
+            kit.queue("q").enqueue("work", {"n": -1}).result(timeout=60)
+            while kit.health("q")["q"].workers < 3:
+                assert time.monotonic() < deadline, log.read_text()
+            queue = kit.queue("q")
+            handles = kit.enqueue_many([queue.make("work", {"n": n}) for n in range(60)])
+            ran = [handle.result(timeout=60) for handle in handles]
+        finally:
+            for worker in workers:
+                worker.terminate()
+            codes = [worker.wait(30) for worker in workers]
+        totals = kit.health("q")["q"]
+        kit.queue("q").obliterate(confirm="q")
+    assert codes == [0, 0, 0]
+    assert {worker.pid for worker in workers} == set(ran)  # each took some
+    assert (totals.completed, totals.failed, totals.waiting) == (61, 0, 0)

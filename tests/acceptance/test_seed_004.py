@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from queuekit import QueueKit, Settings, State
 from queuekit.settings import VARIABLES
 
+PARTS = {"unique", "usage", "within", "groups", "limits", "schedules", "relay", "mover", "events"}
 APP = """
 import asyncio, pathlib
 from queuekit import QueueKit
@@ -154,6 +156,23 @@ def test_S4_34_a_provider_that_needs_nothing(tmp_path: Path) -> None:
     said = subprocess.check_output([sys.executable, "-c", code], env=env, cwd=tmp_path, text=True, timeout=60)
     assert said == "3\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_S4_36_the_page_about_the_stores_tells_what_they_can(tmp_path: Path, redis_url: str, mongo_url: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stores.md").read_text()
+    assert all(f"**{name}**" in page for name in ("Redis", "MongoDB", "SQLite"))  # pros and cons of each
+    assert "make compare" in page  # figures, and how to get them
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
+    told = {name: cells for first, *cells in rows for name in re.findall(r"`(\w+)`", first) if name != "queuekit bench"}
+    urls = (redis_url, mongo_url, f"sqlite:///{tmp_path}/q.db")
+    for column, url in enumerate(urls):
+        with QueueKit(url) as kit:
+            can = kit.blocking_store().capabilities
+        said = {name: cells[column].strip() for name, cells in told.items()}
+        levels = {name: said.pop(name) for name in ("order_skew", "counted_at", "totals", "wake")}
+        assert levels == {name: str(getattr(can, name)) for name in levels}, url
+        assert {name for name, cell in said.items() if cell == "yes"} == can.parts, url
+        assert {name for name, cell in said.items() if cell != "yes"} == PARTS - can.parts, url
 
 
 def test_S4_37_the_package_is_typed() -> None:
