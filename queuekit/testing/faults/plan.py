@@ -234,6 +234,15 @@ class Faults:
             with self._lock:
                 self._suspended -= 1
 
+    def clear(self) -> None:
+        """Forget all rules and everything that was counted; what is held back stays on its way."""
+        with self._lock:
+            self._rules.clear()
+            self._met.clear()
+            self.calls.clear()
+            self.trace.clear()
+            self.injected.clear()
+
     def check(self, least: int = 1) -> None:
         """Raise AssertionError unless at least so many faults were injected, and by each rule that is not of chance.
 
