@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.torture.conftest import STORES
 from tests.torture.director import Director, Havoc, staging
 from tests.torture.history import Breach, check, recoveries, reruns
-
-STORES = ("redis", "mongo", "sqlite")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 
-from tests.torture.crowd import STORES, quantiles, versions
+from tests.torture.conftest import STORES
+from tests.torture.crowd import quantiles, versions
 from tests.torture.director import Director, staging
 from tests.torture.history import recoveries
 

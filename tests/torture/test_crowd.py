@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.torture.crowd import STORES, Crowd, run
+from tests.torture.conftest import STORES
+from tests.torture.crowd import Crowd, run
 
 SMALL = Crowd(jobs=500, producers=3, workers=4, longest=60, seconds=2.5, strikes=1, kills=5)
 

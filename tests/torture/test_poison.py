@@ -13,7 +13,8 @@ from collections import Counter
 import pytest
 
 from queuekit.store.direct import direct
-from tests.torture.crowd import STORES, versions
+from tests.torture.conftest import each_store
+from tests.torture.crowd import versions
 from tests.torture.director import Director, staging
 from tests.torture.program import QUEUE, make_kit
 from tests.torture.records import read
@@ -21,7 +22,7 @@ from tests.torture.records import read
 JOBS, SEED, LEASE = 100, 7, 1.0
 
 
-@pytest.mark.parametrize("store", STORES)
+@each_store
 @pytest.mark.timeout(180)
 def test_of_a_hundred_jobs_claimed_together_only_the_poison_ends_as_crash_loop(store: str) -> None:
     with staging(store, lease=LEASE, max_crashes=3) as director:
