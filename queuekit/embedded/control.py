@@ -34,9 +34,7 @@ def configure(work: Work, conf: QueueConf) -> QueueConf:
     if conf.rev + 1 == stored.rev and (conf.declared, conf.override) == (stored.declared, stored.override):
         return stored  # by this very call, whose answer was lost
     if conf.rev != stored.rev:
-        raise Conflict(
-            f"queue {ledger.name}: its configuration has rev {stored.rev}, not {conf.rev}; read it again"
-        )
+        raise Conflict(f"queue {ledger.name}: its configuration has rev {stored.rev}, not {conf.rev}; read it again")
     work.conn.execute(
         "UPDATE queues SET rev = rev + 1, declared = ?, override = ? WHERE q = ?",
         (conf.declared.to_json(), conf.override.to_json(), ledger.q),
@@ -70,8 +68,9 @@ def _older(work: Work, state: State, moment: int, limit: int) -> list[Job]:
     lines = LINES_OF[state]
     found: list[tuple[Any, ...]] = []
     for line in lines:
-        entered = "key1" if state in TERMINAL else "since" if state is State.PARKED else "created_at"
-        order = "key1, key2, id" if state in TERMINAL or work.ledger.counts[line] > SORTED else f"{entered}, id"
+        timed = state in TERMINAL or state is State.PARKED  # their line is ordered by what is asked
+        entered = "key1" if timed else "created_at"
+        order = "key1, key2, id" if timed or work.ledger.counts[line] > SORTED else f"{entered}, id"
         rows = work.conn.execute(
             f"SELECT {JOB}, {entered} FROM jobs WHERE q = ? AND line = ? AND {entered} <= ? ORDER BY {order} LIMIT ?",
             (work.ledger.q, line, moment, limit),

@@ -9,7 +9,7 @@ from typing import Final
 from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Hold, Home, Op, Outcome, Recovery, Refusal, Renewal
 from queuekit.domain.query import Note
-from queuekit.domain.state import Line
+from queuekit.domain.state import Line, State
 from queuekit.embedded import ends, ops, rows, uniques
 from queuekit.embedded.ledger import CRASHED, Ledger
 from queuekit.embedded.rows import ACTIVE, CANCELLED, DELAYED, FAILED, READY, SUSPECT, Job, Whole, many
@@ -147,11 +147,11 @@ def _activate(work: Work, found: list[Whole], line: int, op: Op, ask: Ask) -> li
     for row in mine:
         if row.uniq is not None:
             uniques.started(work, row.id, row.uniq)
-    mine = [
-        row._replace(line=ACTIVE, key1=until, origin=line, token=token, worker=worker, claimed_at=now,
-                     rev=row.rev + 1, claims=row.claims + 1) for row in mine
-    ]  # fmt: skip
-    return rows.records(work.conn, work.ledger.name, mine)
+    jobs = rows.records(work.conn, work.ledger.name, mine)
+    for job in jobs:  # as the statement above left them; `line` stays the one they came from
+        job.state, job.lease_until, job.token, job.worker, job.claimed_at = State.ACTIVE, until, token, worker, now
+        job.rev, job.claims = job.rev + 1, job.claims + 1
+    return jobs
 
 
 def renew(work: Work, holds: Sequence[Hold], lease: int, actor: str, upto: int) -> Renewal:

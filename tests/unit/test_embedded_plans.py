@@ -25,7 +25,7 @@ OWN = {"jobs", "queues", "notes", "bodies", "labels", "uniques", "ops", "workers
 ALLOWED = ("FROM queues WHERE ns = ? AND (rev > 0", "SELECT beat FROM workers", "DELETE FROM workers WHERE until",
            "SELECT q, name FROM queues WHERE ns")  # fmt: skip
 # The oldest of a waiting line, which is ordered by priority first; bounded by control.SORTED.
-SORTS = ("ORDER BY since",)
+SORTS = ("ORDER BY created_at",)
 
 
 @pytest.fixture
