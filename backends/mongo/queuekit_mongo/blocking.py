@@ -18,7 +18,7 @@ from queuekit_mongo.commands import Done, done_by_driver
 from queuekit_mongo.documents import Document
 from queuekit_mongo.port import CODEC, OPTIONS, SAFE, WATCHED, Commanding, Stream, statements
 from queuekit_mongo.replies import meaning
-from queuekit_mongo.statements import Find, Write
+from queuekit_mongo.statements import Find, Pipe, Write
 
 
 class BlockingPort(Commanding):
@@ -38,7 +38,10 @@ class BlockingPort(Commanding):
     async def run(self, command: Document, session: Any = None) -> Document:
         return self._database.command(command, codec_options=CODEC, session=session)
 
-    async def read_long(self, query: Find) -> list[Document]:
+    async def read_long(self, query: Find | Pipe) -> list[Document]:
+        if isinstance(query, Pipe):
+            with self._room(query.room).aggregate(query.stages, hint=query.index) as answers:
+                return answers.to_list()
         with self._room(query.room).find(
             query.filter, query.projection, sort=query.sort or None, limit=query.limit, hint=query.index
         ) as cursor:

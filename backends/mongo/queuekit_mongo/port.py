@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from queuekit import clock
-from queuekit.errors import PayloadTooLarge, StoreError
+from queuekit.errors import PayloadTooLarge
 from queuekit_mongo import commands
 from queuekit_mongo.collections import QUEUES, Names
 from queuekit_mongo.commands import Done
@@ -123,7 +123,7 @@ class Commanding(ABC):
         """One command to the primary, and its answer as it is."""
 
     @abstractmethod
-    async def read_long(self, query: Find) -> list[Document]:
+    async def read_long(self, query: Find | Pipe) -> list[Document]:
         """A read whose answer is more than one message holds."""
 
     @abstractmethod
@@ -142,9 +142,7 @@ class Commanding(ABC):
     @translated
     async def aggregate(self, pipe: Pipe) -> list[Document]:
         found = commands.documents_of(await self.run(commands.aggregate(self._named(pipe.room), pipe)))
-        if found is None:
-            raise StoreError(f"MongoDB at {self.where}: the answer of an aggregation is over 16 MiB")
-        return found
+        return await self.read_long(pipe) if found is None else found
 
     @translated
     async def count(self, query: Find) -> int:
@@ -216,13 +214,11 @@ def statements(writes: Sequence[Write]) -> list[UpdateOne | UpdateMany]:
 
 def _weight(writes: Sequence[Write]) -> int:
     """About how many bytes of users a command would carry."""
-    size = 0
-    for write in writes:
-        if isinstance(write.update, dict):
-            for part in write.update.values():
-                for value in part.values():
-                    if type(value) is bytes:
-                        size += len(value)
-                    elif type(value) is dict:
-                        size += sum(map(len, value.get("$each", ())))
-    return size
+    parts = [part for write in writes if isinstance(write.update, dict) for part in write.update.values()]
+    return sum(_bytes(value) for part in parts for value in part.values())
+
+
+def _bytes(value: object) -> int:
+    if type(value) is bytes:
+        return len(value)
+    return sum(map(len, value.get("$each", ()))) if type(value) is dict else 0

@@ -16,7 +16,7 @@ from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
 from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OWN, READY, SUSPECT, Document
 from queuekit_mongo.removals import NOT_STUB, stub
-from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
+from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, UP, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
 
 # ------------------------------------------------------------------ heads and candidates
 
@@ -27,18 +27,36 @@ def head(jobs: str, queue: str) -> Pipe:
     The document of the store is always there, so the time is too; `$unionWith` reads the other collection.
     """
     return Pipe(
-        room=QUEUES, index=BY_ID,
+        room=QUEUES, index=BY_ID, stages=[*_told(queue), {"$unionWith": {"coll": jobs, "pipeline": _due(queue)}}]
+    )
+
+
+def look(jobs: str, queues: str, queue: str, limit: int) -> Pipe:
+    """The foremost jobs that may be claimed, as `candidates`, and behind them what `head` answers."""
+    wanted = candidates(queue, limit, suspects=True)
+    return Pipe(
+        room=JOBS, index=LINE,
         stages=[
-            {"$match": {"_id": {"$in": [STORE, queue]}}},
-            {"$set": {"now": {"$toLong": "$$NOW"}}},
-            {"$unionWith": {"coll": jobs, "pipeline": [
-                {"$match": {"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME}},
-                {"$sort": {"queue": 1, "part": 1, "state": 1, "at": 1, "_id": 1}},
-                {"$limit": 1},
-                {"$project": {"_id": 0, "due": "$at"}},
-            ]}},
+            {"$match": wanted.filter},
+            {"$sort": dict(wanted.sort)},
+            {"$limit": limit},
+            {"$unionWith": {"coll": queues, "pipeline": _told(queue)}},
+            {"$unionWith": {"coll": jobs, "pipeline": _due(queue)}},
         ],
     )  # fmt: skip
+
+
+def _told(queue: str) -> list[Document]:
+    return [{"$match": {"_id": {"$in": [STORE, queue]}}}, {"$set": {"now": {"$toLong": "$$NOW"}}}]
+
+
+def _due(queue: str) -> list[Document]:
+    return [
+        {"$match": {"queue": queue, "part": PART, "state": "delayed", "at": ANY_TIME}},
+        {"$sort": dict.fromkeys(TIME_ORDER, UP)},
+        {"$limit": 1},
+        {"$project": {"_id": 0, "due": "$at"}},
+    ]
 
 
 def now() -> Pipe:

@@ -17,7 +17,7 @@ from queuekit_mongo.blocking import BlockingPort
 from queuekit_mongo.commands import Done
 from queuekit_mongo.documents import Document
 from queuekit_mongo.port import SAFE, Commanding, Stream
-from queuekit_mongo.statements import Find, Write
+from queuekit_mongo.statements import Find, Pipe, Write
 
 R = TypeVar("R")
 THREADS: Final = 16
@@ -37,7 +37,7 @@ class ThreadedPort(Commanding):
     async def run(self, command: Document, session: Any = None) -> Document:
         return await self._hop(lambda: direct(self._inner.run(command, session)))
 
-    async def read_long(self, query: Find) -> list[Document]:
+    async def read_long(self, query: Find | Pipe) -> list[Document]:
         return await self._hop(lambda: direct(self._inner.read_long(query)))
 
     async def write_long(self, room: str, docs: Sequence[Document], writes: Sequence[Write]) -> Done:

@@ -1,12 +1,13 @@
 """The family `exchange`: settle outcomes, promote what is due, claim the next jobs.
 
-In the common case three round trips: the head (time, configuration, earliest delayed job), the candidates, and one
-command that settles the old jobs and claims the new ones, so that both wait for the journal once.
+In the common case two round trips: a look (time, configuration, earliest delayed job, candidates), and one command that
+settles the old jobs and claims the new ones, so that both wait for the journal once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from queuekit.domain.job import BATCH_MAX, JobRecord
@@ -16,10 +17,10 @@ from queuekit.errors import InvalidOption, StoreUnavailable
 from queuekit_mongo import documents, queries, removals
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
-from queuekit_mongo.statements import Group, Write
+from queuekit_mongo.statements import Find, Group, Write
 from queuekit_mongo.store.delayed import expire, promote
-from queuekit_mongo.store.room import CLAIMED, MARK_AGE, SLOW_SCAN, Mark, Room, View
-from queuekit_mongo.store.settle import Settling
+from queuekit_mongo.store.room import BRISK, MARK_AGE, Mark, Room, View
+from queuekit_mongo.store.settle import Settling, is_plain
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
 EXPIRING: Final = 8  # times a call searches anew because it met jobs which were not started in time,
@@ -30,7 +31,7 @@ async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], 
     if len(outcomes) > BATCH_MAX or ask.want > BATCH_MAX:
         raise InvalidOption(f"an exchange takes at most {BATCH_MAX} outcomes and claims")
     begun = room.calls.begin(op)
-    view = await room.view(queue)
+    view, found = await _look(room, queue, ask, alone=begun.maybe or not all(map(is_plain, outcomes)))
     reply = Exchange(now=view.now, paused=view.paused, home=view.conf.home, to=view.conf.to, next_at=view.due)
     settling = Settling(room, queue, view, op, reply, again=begun.again)
     want = 0 if view.paused is not None or view.conf.home is not Home.HERE else ask.want
@@ -45,13 +46,44 @@ async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], 
         reply.refused, outcomes = [(outcome.id, Refusal.GONE) for outcome in outcomes], ()
     plain, others = settling.sort(outcomes)
     await settling.careful(others)
-    if view.due is not None and view.due <= view.now:
-        reply.next_at = await promote(room, queue, view)
+    if view.due is not None and view.due <= view.now and not reply.replayed:
+        reply.next_at, found = await promote(room, queue, view), None
     claiming = _Claiming(room, queue, view, op, ask, reply)
+    claiming.found = None if others else found
     await claiming.run(want, settling, plain)
     reply.more = view.paused is None and (reply.more or (reply.next_at is not None and reply.next_at <= view.now))
     room.calls.end(op, tuple(reply.refused))
     return reply
+
+
+async def _look(room: Room, queue: str, ask: Ask, *, alone: bool) -> tuple[View, list[Document] | None]:
+    """The queue, and in the same round trip its foremost jobs, where nothing can come before them in this call.
+
+    While calls follow each other at full speed only the jobs are read, from behind the last claim on.
+    """
+    if alone or not ask.want:
+        return await room.view(queue), None
+    view = room.brisk(queue)
+    if view is not None:
+        docs = await _behind(room, queue, ask.want)
+        if docs is not None:
+            return view, docs
+    if room.calm(queue):
+        return await room.look(queue, ask.want + 2 + len(room.chosen.get(queue, ())))
+    return await room.view(queue), None
+
+
+async def _behind(room: Room, queue: str, want: int) -> list[Document] | None:
+    """The jobs behind the low-water mark if enough stand there; else there is no mark any more."""
+    mark = room.marks.get(queue)
+    if mark is not None and want and room.port.monotonic() < mark.until:
+        find = queries.candidates_behind(room.names.queue(queue), want + 1, priority=mark.priority, place=mark.place)
+        docs = room.free(queue, await room.port.find(find))
+        if len(docs) > want:
+            mark.place = docs[want - 1]["place"]
+            return docs
+    room.marks.pop(queue, None)
+    return None
 
 
 class _Claiming:
@@ -60,6 +92,7 @@ class _Claiming:
     def __init__(self, room: Room, queue: str, view: View, op: Op, ask: Ask, reply: Exchange) -> None:
         self.room, self.queue, self.view, self.op, self.ask, self.reply = room, queue, view, op, ask, reply
         self.key = room.names.queue(queue)
+        self.found: list[Document] | None = None  # read already
         self.suspects = 1 if ask.suspect and all(job.line is not Line.SUSPECT for job in reply.claims) else 0
 
     async def run(self, want: int, settling: Settling, plain: Sequence[Outcome]) -> None:
@@ -67,18 +100,12 @@ class _Claiming:
         pending: Sequence[Outcome] = plain
         for _ in range(ROUNDS):
             docs = await self._candidates(want)
-            settles = settling.statements(pending)
-            writes = settles + [self._claim(group) for group in _groups(docs)]
-            if not writes:
-                await self.room.flush(self.queue)
-                return
-            met = await self._write(writes)
-            if met == sum(write.expects for write in writes):
-                settling.settled(len(pending))
-                won = docs
-            else:
-                won = await self._won(docs)
-                await settling.confirm(pending, met - len(won))
+            chosen = [doc["_id"] for doc in docs]
+            self.room.choose(self.queue, chosen)
+            try:
+                won = await self._claim(docs, settling, pending)
+            finally:
+                self.room.unchoose(self.queue, chosen)
             pending = ()
             if won:
                 self._answer(won)
@@ -86,6 +113,20 @@ class _Claiming:
             if len(won) == len(docs):
                 return
             want -= len(won)
+
+    async def _claim(self, docs: list[Document], settling: Settling, pending: Sequence[Outcome]) -> list[Document]:
+        """Settle and claim in one command; those that were got."""
+        writes = settling.statements(pending) + [self._statement(group) for group in _groups(docs)]
+        if not writes:
+            await self.room.flush(self.queue)
+            return []
+        met = await self._write(writes)
+        if met == sum(write.expects for write in writes):
+            settling.settled(len(pending))
+            return docs
+        won = await self._won(docs)
+        await settling.confirm(pending, met - len(won))
+        return won
 
     async def _write(self, writes: list[Write]) -> int:
         """One command, with the totals that wait for one."""
@@ -104,7 +145,7 @@ class _Claiming:
         """Up to `want` jobs in order, at most one suspect among all of a call; notes whether more are there."""
         if self.view.paused is not None:
             return []
-        docs, slow = await self._scan(want)
+        docs = await self._scan(want)
         late = self._late(docs)
         for _ in range(EXPIRING):
             if not want or not late:
@@ -112,7 +153,7 @@ class _Claiming:
             more = await self.room.port.find(removals.unstarted(self.key, self.view.now, EXPIRED))
             together = {doc["_id"]: doc for doc in (*late, *(doc for doc in more if "line" in doc))}
             await expire(self.room, self.queue, self.view, list(together.values()))
-            docs, slow = await self._scan(want)
+            docs = await self._scan(want)
             late = self._late(docs)
         if want and late:  # outcomes wait for this search: the next call goes on
             self.reply.more = True
@@ -120,14 +161,14 @@ class _Claiming:
         suspects = [doc for doc in docs if doc["line"] == SUSPECT]
         ready = [doc for doc in docs if doc["line"] == READY]
         if len(suspects) > 1 and len(ready) <= want:
-            ready = await self.room.port.find(queries.candidates(self.key, want + 1, suspects=False))
+            ready = await self._read(queries.candidates(self.key, want + 1, suspects=False))
             ready = [doc for doc in ready if doc.get("expiry", self.view.now + 1) > self.view.now]
         usable = suspects[: min(self.suspects, want)]
         chosen = (usable + ready)[:want]
         held_back = bool(suspects and self.suspects and not usable)  # a second suspect is no work for this worker
         self.reply.more = held_back or len(usable) + len(ready) > len(chosen)
         self.suspects -= sum(doc["line"] == SUSPECT for doc in chosen)
-        if slow and chosen and chosen[-1]["line"] == READY and self.room.claimed.get(self.queue, 0) >= CLAIMED:
+        if self.reply.more and chosen and chosen[-1]["line"] == READY:
             self._mark(chosen[-1])
         return chosen
 
@@ -135,26 +176,28 @@ class _Claiming:
         """Those that were not started in time."""
         return [doc for doc in docs if doc.get("expiry", self.view.now + 1) <= self.view.now]
 
-    async def _scan(self, want: int) -> tuple[list[Document], bool]:
-        """The foremost waiting jobs: behind the low-water mark if one is set and enough stand there, else all."""
-        port, mark = self.room.port, self.room.marks.get(self.queue)
-        if mark is not None and want:
-            if port.monotonic() < mark.until:
-                behind = queries.candidates_behind(self.key, want + 1, priority=mark.priority, place=mark.place)
-                docs = await port.find(behind)
-                if len(docs) > want:
-                    mark.place = docs[want - 1]["place"]
-                    return docs, False
-            self.room.marks.pop(self.queue, None)
-        sent = port.monotonic()
-        docs = await port.find(queries.candidates(self.key, want + 2, suspects=True))
-        return docs, port.monotonic() - sent > SLOW_SCAN
+    async def _scan(self, want: int) -> list[Document]:
+        """The foremost waiting jobs: those read already, behind the low-water mark, or from the start."""
+        found, self.found = self.found, None
+        if found is not None:
+            return self.room.free(self.queue, found)
+        behind = await _behind(self.room, self.queue, want)
+        if behind is not None:
+            return behind
+        return await self._read(queries.candidates(self.key, want + 2, suspects=True))
+
+    async def _read(self, query: Find) -> list[Document]:
+        """Candidates that no other call of this store is about to claim."""
+        others = len(self.room.chosen.get(self.queue, ()))
+        return self.room.free(self.queue, await self.room.port.find(replace(query, limit=query.limit + others)))
 
     def _mark(self, last: Document) -> None:
-        until = self.room.port.monotonic() + MARK_AGE
-        self.room.marks[self.queue] = Mark(last["priority"], last["place"], until)
+        """Where the next calls may begin to search, once this store drains the queue at full speed."""
+        if self.queue not in self.room.marks and self.room.claimed.get(self.queue, 0) >= BRISK:
+            until = self.room.port.monotonic() + MARK_AGE
+            self.room.marks[self.queue] = Mark(last["priority"], last["place"], until)
 
-    def _claim(self, group: Group) -> Write:
+    def _statement(self, group: Group) -> Write:
         return queries.claim(
             group,
             epoch=self.view.conf.epoch,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from queuekit.domain.limits import Limits, QueueConf
@@ -26,8 +26,8 @@ CONF_AGE: Final = 1.0  # seconds for which a producer trusts the queue's documen
 CALLS_KEPT: Final = 10_000  # actors whose last call is remembered in this process
 TALLY_AGE: Final = 0.01  # seconds between two writes of a queue's totals by a producer
 MARK_AGE: Final = 0.25  # seconds for which a low-water mark may stand for a scan from the start
-SLOW_SCAN: Final = 0.003  # seconds; a search from the start that took longer sets a mark,
-CLAIMED: Final = 2000  # once so many jobs were claimed here: the index remembers claimed jobs, 25 ns each a search
+VIEW_AGE: Final = 0.025  # seconds for which a queue that is drained at full speed is not looked at anew
+BRISK: Final = 1000  # jobs claimed here before either is done: the index remembers each for minutes, 25 ns a search
 _ABSENT: Final[Mapping[str, Any]] = {}
 
 
@@ -95,7 +95,8 @@ class Calls:
 
 @dataclass(slots=True)
 class Mark:
-    """Where the ready line began a moment ago, for as long as `until` (monotonic)."""
+    """Where the ready line began a moment ago, for as long as `until` (monotonic). There is one only while every
+    call is answered with all it asked for."""
 
     priority: int
     place: int
@@ -125,6 +126,7 @@ class Room:
         self.calls = Calls()
         self.marks: dict[str, Mark] = {}
         self.claimed: dict[str, int] = {}  # jobs this store claimed of each queue
+        self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
         self.listeners = Listeners(port, names)
         self._views: dict[str, View] = {}
         self._pending: dict[str, Pending] = {}
@@ -143,6 +145,31 @@ class Room:
         """The queue now: one round trip."""
         sent = self.port.monotonic()
         docs = await self.port.aggregate(queries.head(self.names.collection(JOBS), self.names.queue(queue)))
+        return self._told(queue, docs, sent)
+
+    async def look(self, queue: str, limit: int) -> tuple[View, list[documents.Document]]:
+        """The queue now, and its foremost jobs that may be claimed: one round trip."""
+        names, sent = self.names, self.port.monotonic()
+        key = names.queue(queue)
+        docs = await self.port.aggregate(queries.look(names.collection(JOBS), names.collection(QUEUES), key, limit))
+        jobs = [doc for doc in docs if "line" in doc]
+        return self._told(queue, docs[len(jobs) :], sent), jobs
+
+    def brisk(self, queue: str) -> View | None:
+        """The queue as it was a moment ago, where calls follow each other and each gets all it asks for."""
+        view, mark, moment = self._views.get(queue), self.marks.get(queue), self.port.monotonic()
+        if view is None or mark is None or moment > min(mark.until, view.at + VIEW_AGE):
+            return None
+        now = self.now()
+        return None if view.due is not None and view.due <= now else replace(view, now=now)
+
+    def calm(self, queue: str) -> bool:
+        """Whether the last look at a queue found nothing to be done before a claim."""
+        view = self._views.get(queue)
+        return view is not None and view.paused is None and (view.due is None or view.due > self.now())
+
+    def _told(self, queue: str, docs: Sequence[documents.Document], sent: float) -> View:
+        """What the documents of a `head` say."""
         received = self.port.monotonic()
         own, due, now = _ABSENT, None, 0
         for doc in docs:
@@ -180,6 +207,24 @@ class Room:
         """Drop what was remembered of a queue."""
         self._views.pop(queue, None)
         self.marks.pop(queue, None)
+
+    # ------------------------------------------------------------------ claims on their way
+
+    def choose(self, queue: str, ids: Sequence[str]) -> None:
+        """A call is about to claim these: others of this store leave them alone."""
+        with self._lock:
+            self.chosen.setdefault(queue, set()).update(ids)
+
+    def unchoose(self, queue: str, ids: Sequence[str]) -> None:
+        with self._lock:
+            self.chosen[queue].difference_update(ids)
+
+    def free(self, queue: str, docs: list[documents.Document]) -> list[documents.Document]:
+        """Of candidates, those that no other call of this store is about to claim."""
+        chosen = self.chosen.get(queue)
+        return [doc for doc in docs if doc["_id"] not in chosen] if chosen else docs
+
+    # ------------------------------------------------------------------ time
 
     def now(self) -> int:
         """The store's time as far as it is known without asking: never ahead of it."""

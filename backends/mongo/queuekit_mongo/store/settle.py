@@ -21,6 +21,12 @@ from queuekit_mongo.store.room import Room, View
 ROUNDS = 20  # times an outcome is tried anew when its document changed meanwhile
 
 
+def is_plain(outcome: Outcome) -> bool:
+    """Whether an end says nothing but that a run is completed."""
+    simple = outcome.kind is Kind.COMPLETED and outcome.error is None and outcome.reason is None
+    return simple and outcome.progress is None and not outcome.logs
+
+
 class Settling:
     """The outcomes of one exchange."""
 
@@ -33,9 +39,7 @@ class Settling:
         plain: dict[str, Outcome] = {}
         others: list[Outcome] = []
         for outcome in outcomes:
-            simple = outcome.kind is Kind.COMPLETED and outcome.error is None and outcome.reason is None
-            quiet = outcome.progress is None and not outcome.logs and outcome.id not in plain
-            if simple and quiet and len(outcome.result or b"") <= self.room.limit:
+            if is_plain(outcome) and outcome.id not in plain and len(outcome.result or b"") <= self.room.limit:
                 plain[outcome.id] = outcome
             else:
                 others.append(outcome)
@@ -101,7 +105,7 @@ class Settling:
     def _draft(self, doc: Document | None, outcome: Outcome, applied: set[str]) -> moves.Draft | None:
         """What settling makes of a document; None where there is nothing to write, its refusal noted."""
         if outcome.id in applied:
-            self._refuse(outcome, Refusal.LOST)
+            self._refuse(outcome, Refusal.GONE if doc is None or doc["state"] == GONE else Refusal.LOST)
             return None
         if doc is not None and doc.get("settled") == self.op.token:
             applied.add(outcome.id)  # by this very call, whose answer was lost
