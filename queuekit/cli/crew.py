@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -123,6 +123,16 @@ def apart(settings: Settings, room: str, folder: str | None = None) -> Settings:
     namespace = f"{settings.namespace[: NAMESPACE_LIMIT - len(room) - 1]}-{room}"
     apart = dataclasses.replace(settings, namespace=namespace, file=None, file_tables={}, app=None, notes=())
     return apart if folder is None else dataclasses.replace(apart, url=f"sqlite:///{folder}/{room}.db")
+
+
+@contextlib.contextmanager
+def room(settings: Settings, name: str) -> Iterator[Settings]:
+    """The store's settings `apart`; where it cannot be shared by processes, a SQLite file in a temporary folder."""
+    if not private(settings):
+        yield apart(settings, name)
+        return
+    with tempfile.TemporaryDirectory(prefix=f"queuekit-{name}-") as folder:
+        yield apart(settings, name, folder)
 
 
 def private(settings: Settings) -> bool:

@@ -6,8 +6,6 @@ import contextlib
 import json as jsonlib
 import os
 import platform
-import tempfile
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -17,11 +15,10 @@ from queuekit.cli import screen
 from queuekit.cli.bench.ground import Ground, Line, Sizes
 from queuekit.cli.bench.metrics import METRICS
 from queuekit.cli.bench.tasks import kit
-from queuekit.cli.crew import apart, environment, private
+from queuekit.cli.crew import environment, room
 from queuekit.cli.session import Json, Session, reading
 from queuekit.domain.redact import redact
 from queuekit.errors import InvalidOption
-from queuekit.settings import Settings
 from queuekit.store.direct import direct
 
 JOBS = {"redis": 20_000, "rediss": 20_000, "mongodb": 10_000, "mongodb+srv": 10_000}
@@ -63,7 +60,7 @@ def bench(
     unknown = set(metric or ()) - set(METRICS)
     if unknown:
         raise InvalidOption(f"no metric {', '.join(sorted(unknown))}: use {', '.join(METRICS)}")
-    with _place(session) as settings:
+    with room(session.settings, "bench") as settings:
         usual = QUICK if quick else JOBS.get(settings.url.partition(":")[0], OTHERS)
         sizes = Sizes(jobs=jobs or usual, runs=runs or (1 if quick else 3), quick=quick, slow=slow)
         os.environ.update(environment(settings))  # bench's own kit reads it as its workers do
@@ -103,16 +100,6 @@ def _print(session: Session, line: Line) -> None:
         return
     numbers = "".join(f"{one[name]:>12,}" for name in ("median", "min", "max"))
     screen.say(f"{one['metric']:<18}{numbers} {one['unit']:<11}{one['runs']:>4}  {one['settings']}")
-
-
-@contextlib.contextmanager
-def _place(session: Session) -> Iterator[Settings]:
-    settings = session.settings
-    if not private(settings):
-        yield apart(settings, "bench")
-        return
-    with tempfile.TemporaryDirectory(prefix="queuekit-bench-") as folder:
-        yield apart(settings, "bench", folder)
 
 
 def _version(name: str) -> str | None:

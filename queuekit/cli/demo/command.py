@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -17,7 +16,7 @@ import typer
 
 from queuekit import QueueKit, ids
 from queuekit.cli import exits, screen
-from queuekit.cli.crew import Crew, apart, private
+from queuekit.cli.crew import Crew, private, room
 from queuekit.cli.demo import report
 from queuekit.cli.demo.files import LEFT_OUT, packed, scan, standard_library
 from queuekit.cli.session import Json, Session, reading
@@ -63,7 +62,12 @@ def demo(
     if not paths:
         raise InvalidOption(f"no files below {str(folder)!r}")
     began = monotonic()
-    with _place(session) as settings, contextlib.closing(QueueKit(settings=settings, name="demo")) as kit:
+    if session.settings.url.startswith("memory:"):
+        screen.tell("memory: is one process's own, and the demo uses several: a temporary SQLite file instead")
+    with (
+        room(session.settings, "demo") as settings,
+        contextlib.closing(QueueKit(settings=settings, name="demo")) as kit,
+    ):
         queue = f"demo-{ids.nonce()}"
         run = Run(kit, settings, queue, quiet=session.quiet or session.json)
         try:
@@ -143,19 +147,6 @@ class Run:
 
 def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit {code}"
-
-
-@contextlib.contextmanager
-def _place(session: Session) -> Iterator[Settings]:
-    """The store's settings, in a room of the demo's own; a temporary SQLite file where no store was named."""
-    settings = session.settings
-    if not private(settings):
-        yield apart(settings, "demo")
-        return
-    if settings.url.startswith("memory:"):
-        screen.tell("memory: is one process's own, and the demo uses several: a temporary SQLite file instead")
-    with tempfile.TemporaryDirectory(prefix="queuekit-demo-") as folder:
-        yield apart(settings, "demo", folder)
 
 
 @contextlib.contextmanager
