@@ -19,7 +19,7 @@ from queuekit.cli import exits, screen
 from queuekit.cli.crew import Crew, private, room
 from queuekit.cli.demo import report
 from queuekit.cli.demo.files import LEFT_OUT, packed, scan, standard_library
-from queuekit.cli.session import Json, Session, reading
+from queuekit.cli.session import Json, reading
 from queuekit.clock import monotonic
 from queuekit.domain.duration import parse_duration
 from queuekit.domain.redact import redact
