@@ -23,6 +23,7 @@ log = logging.getLogger("queuekit.runtime.lease_keeper")
 LONGEST = 10.0  # seconds between renewals however long the lease: they bring cancels too
 _TICK = 1.0  # seconds; shorter where leases are
 _LEAST_TICK = 0.02
+_HANGS = 0.1  # seconds a renewal may take before leases that end meanwhile are fenced without waiting for it
 _BATCH = 500
 
 
@@ -54,7 +55,8 @@ class LeaseKeeper:
         self._settling: dict[Source, set[tuple[str, str]]] = {}  # or fenced: whose ends are still to be answered
         self._order: list[Source] = []  # whose turn it is: a queue that did not answer goes behind the others
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._calling: float | None = None  # monotonic: since when a renewal is under way
         self._away = False
 
     # ------------------------------------------------------------ for the event loop
@@ -64,14 +66,18 @@ class LeaseKeeper:
             self._held[source] = {}
             self._settling[source] = set()
         self._order = list(self._held)
-        self._thread = threading.Thread(target=self._run, name="queuekit-lease-keeper", daemon=True)
-        self._thread.start()
+        self._threads = tuple(
+            threading.Thread(target=run, name=name, daemon=True)
+            for run, name in ((self._run, "queuekit-lease-keeper"), (self._guard, "queuekit-lease-guard"))
+        )
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """End the thread; it may be inside a call that has to time out first."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        for thread in self._threads:
+            thread.join(timeout)
 
     def hold(self, source: Source, claims: list[Claim]) -> list[Claim]:
         """Keep these from now on. Answers older claims of the same jobs: they were lost without our noticing."""
@@ -107,11 +113,20 @@ class LeaseKeeper:
             for claim in claims:
                 settling.discard((claim.id, claim.token))
 
-    # ------------------------------------------------------------ the thread
+    # ------------------------------------------------------------ the threads
     def _run(self) -> None:
         while not self._stop.wait(self._tick()):
             self._watch()
             self._turn()
+
+    def _guard(self) -> None:
+        """Fence what a call that hangs would leave running beside the job's next owner; else that is for `_turn`, which
+        renews first: a worker that was held up itself may still have its jobs."""
+        while not self._stop.wait(self._tick()):
+            since = self._calling
+            if since is not None and clock.monotonic() - since >= _HANGS:
+                for source in self._held:
+                    self._fence(source)
 
     def _turn(self) -> None:
         for source in tuple(self._order):
@@ -151,6 +166,7 @@ class LeaseKeeper:
         holds = self._holds(source, claims)
         sent = clock.monotonic()
         upto = source.heard
+        self._calling = sent
         try:
             reply = direct(self._store().renew(source.queue, holds, source.lease, source.actor, upto))
         except StoreUnavailable as error:
@@ -161,6 +177,8 @@ class LeaseKeeper:
             log.error("queue %s: leases could not be renewed: %s", source.queue, error, exc_info=not known)
             self._unanswered(source, claims, None)
             return True
+        finally:
+            self._calling = None
         self._away = False
         self._answered(source, claims, reply, sent)
         for hold, claim in zip(holds, claims, strict=True):

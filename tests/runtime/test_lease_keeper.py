@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -244,3 +247,40 @@ def test_a_fenced_claim_is_no_stray_while_its_run_goes_on(table: Table) -> None:
     assert [outcome.id for outcome in table.found] == ["never"]
     table.keeper.gone(table.source, [fenced])
     assert not table.keeper._settling[table.source]
+
+
+def test_a_renewal_that_hangs_does_not_hold_up_the_fence(table: Table) -> None:
+    """A driver may wait for seconds on a network that swallows everything; somebody else may have the job by then."""
+    hangs, told = threading.Event(), threading.Event()
+    table.source.lease, table.store.during = 300, lambda: hangs.wait(20)
+
+    def tell(claim: Claim, stop: Stop, reason: str) -> None:
+        table.told.append((claim.id, stop, reason))
+        told.set()
+
+    table.keeper._tell = tell
+    over, fresh = table.claim("over"), table.claim("fresh")
+    over.lease_end = clock.monotonic() + 0.15
+    table.keeper.start([table.source])
+    table.keeper.hold(table.source, [over, fresh])
+    try:
+        assert told.wait(10), "fenced while the call hangs"
+        assert not hangs.is_set()
+        assert table.told == [("over", Stop.FENCED, "")]
+    finally:
+        hangs.set()
+        table.keeper.stop()
+    assert table.told == [("over", Stop.FENCED, "")]
+    assert not any(thread.is_alive() for thread in table.keeper._threads)
+
+
+def test_a_worker_that_was_held_up_itself_renews_before_it_fences(table: Table) -> None:
+    """No call is under way then: the guard leaves the run to the next turn, which asks first."""
+    waits = iter([False, True])
+    table.keeper._stop = cast(threading.Event, SimpleNamespace(wait=lambda seconds: next(waits)))
+    late = table.claim("late", age=LEASE + 1)
+    table.keeper.hold(table.source, [late])
+    table.keeper._guard()
+    assert table.told == []
+    table.turn()
+    assert (table.told, table.sent()) == ([], [["late"]])

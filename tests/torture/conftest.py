@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -12,7 +13,8 @@ STORES = ("redis", "mongo", "sqlite")
 FULL = os.environ.get("QUEUEKIT_TORTURE") == "full"
 
 
-def each_store(test: object) -> object:
+def each_store(test: Callable[..., None]) -> Callable[..., None]:
     """Every store, or the one whose turn it is."""
-    turn = zlib.crc32(getattr(test, "__name__", "").encode()) % len(STORES)
-    return pytest.mark.parametrize("store", STORES if FULL else STORES[turn : turn + 1])(cast(object, test))
+    turn = zlib.crc32(test.__name__.encode()) % len(STORES)
+    decorate = pytest.mark.parametrize("store", STORES if FULL else STORES[turn : turn + 1])
+    return cast(Callable[..., None], decorate(test))
