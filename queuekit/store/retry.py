@@ -11,6 +11,7 @@ from queuekit.errors import StoreUnavailable
 R = TypeVar("R")
 FIRST_PAUSE = 0.02  # seconds; doubles up to LONGEST_PAUSE, each spread over [half, whole]
 LONGEST_PAUSE = 2.0
+ANSWERED = 1.5  # times the timeout of a call; a try on a store that is away ends with its first call
 
 
 class Waiter(Protocol):
@@ -22,15 +23,19 @@ async def repeat(waiter: Waiter, call: Callable[[], Awaitable[R]], *, within: fl
     """The answer of `call`, asked again while it raises StoreUnavailable and less than `within` seconds passed.
 
     `call` must make the same request each time (same op, same arguments). Raises the last StoreUnavailable; its
-    outcome is "unknown" if any try was: an earlier one may have been applied.
+    outcome is "unknown" if any try was: an earlier one may have been applied. A try that lasted much longer than the
+    store may be silent was answered meanwhile, as one is that waits for a job's end: the time begins anew behind it.
     """
     deadline, pause, unknown = waiter.monotonic() + within, FIRST_PAUSE, False
     while True:
+        began = waiter.monotonic()
         try:
             return await call()
         except StoreUnavailable as error:
             unknown = unknown or error.outcome == "unknown"
             wait = pause * random.uniform(0.5, 1.0)  # noqa: S311  spreading retries needs no secrecy
+            if waiter.monotonic() - began > within * ANSWERED:
+                deadline, pause = waiter.monotonic() + within, FIRST_PAUSE
             if waiter.monotonic() + wait >= deadline:
                 if unknown:
                     error.outcome = "unknown"

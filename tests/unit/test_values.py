@@ -151,6 +151,27 @@ async def test_one_unknown_try_makes_the_whole_outcome_unknown_and_time_ends() -
     assert waiter.now < 5
 
 
+@pytest.mark.parametrize(("lasts", "tries"), [(10.0, 5), (5.0, 1), (6.0, 1)])
+async def test_a_try_that_was_answered_meanwhile_begins_the_time_anew(lasts: float, tries: int) -> None:
+    """Who waits ten seconds for a result meets a hiccup now and then; a store that is silent for five is away."""
+    waiter, tried = Waiter(), 0
+
+    async def call() -> str:
+        nonlocal tried
+        tried += 1
+        waiter.now += lasts
+        if tried < 5:
+            raise StoreUnavailable("a hiccup")
+        return "done"
+
+    if tries == 5:
+        assert await repeat(waiter, call, within=5) == "done"
+    else:
+        with pytest.raises(StoreUnavailable):
+            await repeat(waiter, call, within=5)
+    assert tried == tries
+
+
 def test_a_lane_is_used_by_one_call_at_a_time_and_dropped_after_a_failure() -> None:
     lanes = Lanes()
     with lanes.op() as first, lanes.op() as second:
