@@ -56,7 +56,7 @@ class Bench:
         self.pid = pid  # of the server; 0 where there is none
         settings = Settings.load()
         self.jobs = {width: count // shrink for width, count in JOBS[store].items()}
-        self.ground = Ground(kit, settings, Sizes(jobs=self.jobs[100], runs=1, quick=shrink > 1))
+        self.ground = Ground(kit, settings, Sizes(jobs=self.jobs[100], runs=1, samples=200, quick=shrink > 1))
 
     def drain(self, concurrency: int) -> Iterator[Sample]:
         """Jobs a second through one worker process, beside the loop at a batch of the same size."""

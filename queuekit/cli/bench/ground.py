@@ -36,6 +36,7 @@ class Sizes:
 
     jobs: int  # of a drain at concurrency 100; the others are fractions of it
     runs: int
+    samples: int = 300  # latencies a run; two thirds as many latenesses
     quick: bool = False
     slow: bool = False
 

@@ -67,7 +67,7 @@ def drain_sleep50(ground: Ground) -> Iterator[Line]:
 
 def latency_idle(ground: Ground) -> Iterator[Line]:
     """From before the enqueue call to the handler's first line, into an idle worker."""
-    count = 50 if ground.sizes.quick else 300
+    count = 50 if ground.sizes.quick else ground.sizes.samples
     p50, p99 = [], []
     for _ in range(ground.sizes.runs):
         with ground.queue() as queue, ground.crew() as crew:
@@ -88,7 +88,7 @@ def latency_idle(ground: Ground) -> Iterator[Line]:
 
 def lateness_delayed(ground: Ground) -> Iterator[Line]:
     """How late delayed jobs start; below zero would be early."""
-    count = 50 if ground.sizes.quick else 200
+    count = 50 if ground.sizes.quick else ground.sizes.samples * 2 // 3
     picked: dict[str, list[float]] = {"p50": [], "p99": [], "earliest": []}
     for _ in range(ground.sizes.runs):
         with ground.queue() as queue, ground.crew() as crew:
