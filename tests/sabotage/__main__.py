@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -74,10 +75,15 @@ def confirmed(verdicts: list[Verdict], commit: str | None = None) -> None:
             one.trouble = f"{one.red.test} is red without the patch too"
 
 
-def judged(chosen: list[Patch], jobs: int = 1, commit: str | None = None) -> list[Verdict]:
-    """Every chosen patch, tried and confirmed."""
+def judged(
+    chosen: list[Patch], jobs: int = 1, commit: str | None = None, heard: Callable[[Verdict], None] = lambda one: None
+) -> list[Verdict]:
+    """Every chosen patch, tried and confirmed; `heard` is told of each try as it ends."""
+    verdicts = []
     with ThreadPoolExecutor(jobs) as pool:
-        verdicts = list(pool.map(tried, chosen, repeat(commit)))
+        for one in pool.map(tried, chosen, repeat(commit)):
+            heard(one)
+            verdicts.append(one)
     confirmed(verdicts, commit)
     return verdicts
 
@@ -99,9 +105,7 @@ def main() -> int:
         return 0
     chosen = patches.due(chosen, said.due) if said.due else chosen
     start = time.monotonic()
-    verdicts = judged(chosen, said.jobs, said.commit)
-    for one in verdicts:
-        print(one.line())
+    verdicts = judged(chosen, said.jobs, said.commit, heard=lambda one: print(one.line(), flush=True))
     bad = [one for one in verdicts if one.trouble]
     for one in bad:
         print(f"\n{one.patch.name}: {one.patch.promise}\n  {one.trouble}")
