@@ -275,6 +275,7 @@ class Consumer:
                 request.op = source.op()
                 continue
             except Exception as error:  # noqa: BLE001  whatever it is, the outcomes in this call must not be lost
+                source.doubt = clock.monotonic() + source.lease / 1000
                 if not away_since:
                     away_since = sent
                     self._away(source, error)

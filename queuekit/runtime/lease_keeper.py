@@ -23,6 +23,7 @@ log = logging.getLogger("queuekit.runtime.lease_keeper")
 LONGEST = 10.0  # seconds between renewals however long the lease: they bring cancels too
 _TICK = 1.0  # seconds; shorter where leases are
 _LEAST_TICK = 0.02
+_SEARCH = 2.0  # seconds between looks for strays while nothing is held
 _HANGS = 0.1  # seconds a renewal may take before leases that end meanwhile are fenced without waiting for it
 _BATCH = 500
 
@@ -54,6 +55,7 @@ class LeaseKeeper:
         self._held: dict[Source, dict[str, Claim]] = {}
         self._settling: dict[Source, set[tuple[str, str]]] = {}  # or fenced: whose ends are still to be answered
         self._order: list[Source] = []  # whose turn it is: a queue that did not answer goes behind the others
+        self._searched: dict[Source, float] = {}
         self._stop = threading.Event()
         self._threads: tuple[threading.Thread, ...] = ()
         self._calling: float | None = None  # monotonic: since when a renewal is under way
@@ -133,7 +135,7 @@ class LeaseKeeper:
             with self._lock:
                 claims = list(self._held[source].values())
             try:
-                answers = not claims or self._keep(source, claims)
+                answers = self._keep(source, claims) if claims else self._search(source)
             except Exception:
                 log.exception("renewing leases of queue %s failed", source.queue)
                 continue
@@ -158,6 +160,14 @@ class LeaseKeeper:
             claim for claim, age in zip(claims, ages, strict=True) if age >= least or self._has_news(claim)
         ]  # fmt: skip
         return all(self._renew(source, due[start : start + _BATCH]) for start in range(0, len(due), _BATCH))
+
+    def _search(self, source: Source) -> bool:
+        """With nothing to renew: whether the store holds claims for us, where a call of ours may have been lost."""
+        now = clock.monotonic()
+        if now >= source.doubt or now < self._searched.get(source, 0.0) + min(source.lease / 12_000, _SEARCH):
+            return True
+        self._searched[source] = now
+        return self._renew(source, []) if self._store().capabilities.strays else True
 
     def _has_news(self, claim: Claim) -> bool:
         return claim.unsent is not None or (claim.report is not None and claim.report.news)

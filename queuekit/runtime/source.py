@@ -27,6 +27,7 @@ class Source:
         self.held = 0  # slots this queue's claims occupy
         self.outbox: list[tuple[Claim, Outcome]] = []
         self.strays: list[Outcome] = []  # claims the store holds for us that we never got: give them back
+        self.doubt = 0.0  # monotonic: until then a call that seemed lost may arrive, and claim what nobody hears of
         self.hungry = True  # may have work
         self.closing = False  # the worker stops: nothing more is claimed
         self.paused: str | None = None

@@ -18,6 +18,7 @@ from queuekit.errors import StoreUnavailable
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.lease_keeper import LeaseKeeper
 from queuekit.runtime.source import Source
+from queuekit.store.protocol import Capabilities
 
 LEASE = 30.0
 
@@ -31,6 +32,7 @@ class Store:
         self.during: Callable[[], object] = lambda: None
         self.away: set[str] = set()
         self.broken: Exception | None = None
+        self.capabilities = Capabilities(strays=True)
 
     async def renew(self, queue: str, holds: list[Hold], lease: int, actor: str, upto: int) -> Renewal:
         self.renewed.append(list(holds))
@@ -284,3 +286,31 @@ def test_a_worker_that_was_held_up_itself_renews_before_it_fences(table: Table) 
     assert table.told == []
     table.turn()
     assert (table.told, table.sent()) == ([], [["late"]])
+
+
+def test_a_worker_that_holds_nothing_looks_for_strays_while_a_lost_call_may_arrive(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    table.store.reply.strays = [("never", "a:2")]
+    table.turn()
+    assert table.sent() == [], "every call was answered"
+
+    table.source.doubt = now + LEASE
+    for _ in range(3):
+        table.turn()
+    assert (table.sent(), [outcome.id for outcome in table.found]) == ([[]], ["never"])
+    now += 2.1
+    table.turn()
+    assert table.sent() == [[], []]
+    now += LEASE
+    table.turn()
+    assert table.sent() == [[], []], "a call arrives within the lease it asks for, or claims what is lost again"
+
+
+def test_a_store_that_knows_no_strays_is_not_asked_for_them(table: Table) -> None:
+    table.store.capabilities = Capabilities()
+    table.source.doubt = clock.monotonic() + LEASE
+    table.turn()
+    assert table.sent() == []
