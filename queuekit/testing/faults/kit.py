@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from queuekit import QueueKit, Settings
 from queuekit.producing.access import Access
@@ -12,21 +11,44 @@ from queuekit.testing.faults.plan import Faults
 from queuekit.testing.faults.port import faulty_store
 
 
-@contextmanager
-def faulty(kit: QueueKit, faults: Faults, *, least: int = 1) -> Iterator[Faults]:
+class faulty:  # noqa: N801  it is used like `isolated` and `inline`
     """Inside the block the kit's calls, those of its workers in this process too, go wrong as `faults` says.
 
     It opens stores of its own for that. At the end it raises AssertionError unless at least `least` faults were
-    injected, and by each rule that is not left to chance. Worker processes are not reached. Not for two threads.
+    injected, and by each rule that is not left to chance. Worker processes are not reached. `with`, or `async with`
+    in a running loop, whose store is closed then too. Not for two threads.
     """
-    before = kit.access
-    kit.access = access = _FaultyAccess(kit, before, faults)
-    try:
-        yield faults
-    finally:
-        kit.access = before
-        access.close()
-    faults.check(least)
+
+    def __init__(self, kit: QueueKit, faults: Faults, *, least: int = 1) -> None:
+        self._kit = kit
+        self._faults = faults
+        self._least = least
+        self._before = kit.access
+        self._access = _FaultyAccess(kit, kit.access, faults)
+
+    def __enter__(self) -> Faults:
+        self._before = self._kit.access
+        self._kit.access = self._access
+        return self._faults
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kit.access = self._before
+        self._access.close()
+        if error is None:
+            self._faults.check(self._least)
+
+    async def __aenter__(self) -> Faults:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._kit.access = self._before
+        await self._access.aclose()
+        if error is None:
+            self._faults.check(self._least)
 
 
 class _FaultyAccess(Access):

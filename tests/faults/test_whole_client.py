@@ -1,0 +1,67 @@
+"""A worker and its producers over drivers that lose, repeat and delay: every job ends once, and runs as it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from queuekit import JobContext, QueueKit, State, ids
+from queuekit.producing.snapshot import log_line
+from queuekit.runtime.worker import Worker
+from queuekit.testing import Faults, faulty
+
+JOBS = 120
+SEEDS = (1, 2)
+WAIT = 40  # seconds
+
+
+@pytest.fixture(params=["sqlite", "redis", "mongo"])
+async def kit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[QueueKit]:
+    request.node.user_properties.append(("store", request.param))
+    url = (
+        f"sqlite:///{tmp_path}/jobs.db"
+        if request.param == "sqlite"
+        else request.getfixturevalue(f"{request.param}_url")
+    )
+    kit = QueueKit(url, name=f"test-{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:12]}")
+    yield kit
+    await kit.aclose()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_every_job_ends_once_whatever_the_driver_loses(kit: QueueKit, seed: int) -> None:
+    runs: Counter[int] = Counter()
+
+    @kit.task(attempts=3, backoff="10ms")
+    async def work(ctx: JobContext, n: int) -> int:
+        runs[n] += 1
+        ctx.progress(0.5)
+        ctx.log(f"run {ctx.attempt}")
+        await asyncio.sleep(0.03 if n % 10 == 0 else 0)  # some are renewed while they run
+        if n % 4 == 0 and ctx.attempt == 1:
+            raise ConnectionError("try again")
+        return n
+
+    faults = Faults(seed=seed).chaos(0.05)
+    async with faulty(kit, faults, least=10), Worker(kit, concurrency=8, grace=5):
+        singly = [await work.aenqueue(n) for n in range(JOBS // 3)]
+        batch = await kit.aenqueue_many([work.make(n) for n in range(JOBS // 3, 2 * JOBS // 3)])
+        plain = await asyncio.to_thread(lambda: [work.enqueue(n) for n in range(2 * JOBS // 3, JOBS)])
+        handles = [*singly, *batch, *plain]
+        async with asyncio.timeout(WAIT):
+            results = [await handle.aresult() for handle in handles]
+
+    assert results == list(range(JOBS))
+    assert {n: count for n, count in runs.items() if count != (2 if n % 4 == 0 else 1)} == {}, str(faults)
+    store = await kit.async_store()
+    jobs = [job for job in await store.get("default", [handle.id for handle in handles]) if job is not None]
+    assert {job.state for job in jobs} == {State.COMPLETED}
+    lines = [tuple(log_line(line)[1] for line in job.logs) for job in jobs]
+    assert lines == [("run 1", "run 2") if n % 4 == 0 else ("run 1",) for n in range(JOBS)]
+    counts = await store.count("default")
+    assert {state: n for state, n in counts.states.items() if n} == {State.COMPLETED: JOBS}
+    assert counts.totals.completed <= JOBS
