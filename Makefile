@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard clean
+.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard torture clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,12 @@ sabotage-refresh: $(INSTALLED)  ## find the lines of breaks again whose surround
 
 guard: $(INSTALLED)  ## count what a job costs, and write the table of budgets anew
 	$(BIN)/python -m tests.guard
+
+torture: $(INSTALLED)  ## kill workers, producers and servers on every store; judge what is left (15 minutes)
+	$(BIN)/python -m tests.torture.crowd
+	$(BIN)/python -m tests.torture.recovery
+	$(BIN)/python -m tests.torture.races
+	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -97,6 +97,13 @@ class Director:
         """A producer; after a kill, under the same name."""
         self._start(name, produce, self.setting, name, jobs, seconds, seed)
 
+    def start_claimant(self, target: Callable[..., None], *args: object) -> str:
+        """A process that does one thing, at the moment it is told."""
+        self._names += 1
+        name = f"u{self._names}"
+        self._start(name, target, self.setting, name, *args)
+        return name
+
     def _start(self, name: str, target: Callable[..., None], *args: object) -> None:
         process = _context.Process(target=target, args=args, name=name)
         process.start()

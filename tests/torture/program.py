@@ -22,7 +22,7 @@ import queuekit.runtime.worker  # noqa: F401  imported before the fork
 from queuekit import JobContext, LeaseLost, QueueKit, QueueOptions, StoreUnavailable, clock
 from queuekit.domain.events import JobFact
 from queuekit.domain.outcome import Ask, Exchange, Op, Outcome
-from tests.torture.records import Pen
+from tests.torture.records import Pen, now
 
 for _driver in ("queuekit_redis.backend", "queuekit_mongo.backend", "queuekit.embedded"):
     __import__(_driver)
@@ -230,3 +230,15 @@ def produce(setting: Setting, actor: str, jobs: int, seconds: float, seed: int) 
                 pen.write("ok")
             done += size
             time.sleep(rng.uniform(0, 2 * size * seconds / jobs))
+
+
+def claim_key(setting: Setting, actor: str, by: str, at: int) -> None:
+    """Enqueue what all the others enqueue too, at the same moment."""
+    _begin(setting, actor)
+    pen = Pen(setting.folder, actor)
+    with make_kit(setting) as kit:
+        kit.blocking_store()  # connected before the moment comes
+        time.sleep(max(0.0, (at - now()) / 1e6))
+        queue = kit.queue(QUEUE)
+        handle = queue.enqueue("t", {}, unique="k") if by == "key" else queue.enqueue("t", {}, id="k")
+        pen.write(handle.id, handle.created)
