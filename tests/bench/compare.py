@@ -78,11 +78,12 @@ class Figure:
             "ratio_max": _short(max(ratios)) if ratios else None,
             "target": str(target) if target else None,
             "met": target.met(median, ratio) if target else None,
+            "aim": target is not None and target.aim,
         }
 
 
 def main() -> int:
-    """Measure what the command line asks for; 0, or 1 when a target was missed."""
+    """Measure what the command line asks for; 0, or 1 when something that is asked was missed."""
     asked = _arguments()
     where = sys.stderr if asked.json else sys.stdout
     print(_facts(), file=where, flush=True)
@@ -90,11 +91,12 @@ def main() -> int:
     for store in asked.stores.split(","):
         figures = list(_scaled(store, asked) if asked.scale else _measured(store, asked))
         rows = [figure.to_dict(scaled=bool(asked.scale)) for figure in figures]
-        print(_table(store, rows, "few" if asked.scale else "floor"), file=where, flush=True)
+        shown = _markdown if asked.markdown else _table
+        print(shown(store, rows, "few" if asked.scale else "floor"), file=where, flush=True)
         if asked.json:
             for row in rows:
                 print(json.dumps(row), flush=True)
-        missed += sum(row["met"] is False for row in rows)
+        missed += sum(row["met"] is False and not row["aim"] for row in rows)
     return 1 if missed else 0
 
 
@@ -111,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--json", action="store_true", help="a line a figure on standard output; tables on standard error"
     )
+    parser.add_argument("--markdown", action="store_true", help="tables for a page")
     asked = parser.parse_args()
     known = scale.METRICS if asked.scale else METRICS
     asked.metrics = asked.metrics or ",".join(known)
@@ -200,26 +203,41 @@ def _facts() -> str:
     return "\n".join(lines)
 
 
-def _table(store: str, rows: list[dict[str, Any]], beside: str) -> str:
+def _cells(rows: list[dict[str, Any]], beside: str) -> list[tuple[str, ...]]:
+    """The table as text, its heads first."""
     heads = ("metric", "unit", beside, "queuekit", "min - max", "ratio", "min - max", "asked", "")
-    body = [
+    return [heads] + [
         (
             row["metric"], row["unit"], _text(row["floor"]), _text(row["median"]),
             f"{_text(row['min'])} - {_text(row['max'])}", _text(row["ratio"]),
             "" if row["ratio"] is None else f"{row['ratio_min']} - {row['ratio_max']}",
-            row["target"] or "", {True: "met", False: "MISSED", None: ""}[row["met"]],
+            row["target"] or "", _verdict(row),
         )
         for row in rows
     ]  # fmt: skip
-    widths = [max(len(line[n]) for line in (heads, *body)) for n in range(len(heads))]
+
+
+def _table(store: str, rows: list[dict[str, Any]], beside: str) -> str:
+    cells = _cells(rows, beside)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     left = {0, 1, 7, 8}
     lines = [
         "  ".join(
             cell.ljust(w) if n in left else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths, strict=True))
         )
-        for line in (heads, *body)
+        for line in cells
     ]
     return "\n".join(["", store, *(line.rstrip() for line in lines)])
+
+
+def _markdown(store: str, rows: list[dict[str, Any]], beside: str) -> str:
+    heads, *body = _cells(rows, beside)
+    lines = [heads, ("---",) * len(heads), *body]
+    return "\n".join(["", f"### {store}", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    return "" if row["met"] is None else "met" if row["met"] else "missed" if row["aim"] else "MISSED"
 
 
 def _short(value: float) -> float:
