@@ -76,7 +76,7 @@ class Figure:
             "ratio": _short(ratio) if ratio else None,
             "ratio_min": _short(min(ratios)) if ratios else None,
             "ratio_max": _short(max(ratios)) if ratios else None,
-            "target": str(target) if target else None,
+            "target": str(target).replace("floor", "few" if scaled else "floor") if target else None,
             "met": target.met(median, ratio) if target else None,
             "aim": target is not None and target.aim,
         }
