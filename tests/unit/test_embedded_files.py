@@ -7,12 +7,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from queuekit import clock
 from queuekit.domain.job import JobSpec
-from queuekit.domain.outcome import Op
+from queuekit.domain.outcome import Ask, Kind, Op, Outcome
+from queuekit.domain.state import State
 from queuekit.embedded import EmbeddedStore, backend, files
 from queuekit.errors import ConfigError, SchemaMismatch
 from queuekit.store.direct import direct
@@ -163,6 +166,25 @@ async def test_memory_is_one_store_for_threads_and_loops() -> None:
     await loop.close()
     assert direct(plain.get("q", ["a"])) != [None]
     direct(plain.close())
+
+
+def test_a_watch_in_a_private_file_hears_of_an_end() -> None:
+    """Nobody polls a private file: whoever ends a job has to ring for those who wait for it."""
+    store = backend.blocking("memory://", StoreOptions())
+    direct(store.open())
+    direct(store.enqueue("q", [JobSpec(id="a", task="t", body=b"")], Op("p", 1)))
+    (job,) = direct(store.exchange("q", Op("w", 1), [], Ask(want=1))).claims
+    with ThreadPoolExecutor(1) as pool:
+        began = clock.monotonic()
+        watching = pool.submit(lambda: direct(store.watch("q", "a", 10_000)))
+        while not store._port.hub._waiters:
+            assert clock.monotonic() < began + 5
+        direct(store.exchange("q", Op("w", 2), [Outcome("a", job.token or "", Kind.COMPLETED)], Ask()))
+        seen = watching.result(10)
+        assert seen is not None
+        assert seen.state is State.COMPLETED
+        assert clock.monotonic() - began < 5
+    direct(store.close())
 
 
 def test_memory_is_private_and_gone_with_its_last_store() -> None:

@@ -88,6 +88,7 @@ async def test_a_repeated_enqueue_does_not_bring_back_a_job_that_was_removed_at_
     await worker.settle(done(a), done(b, Kind.FAILED))
     assert await store.get(Q, ["a", "b"]) == [None, None]
     await harness.advance(later)
+    await store.prune(Q)  # somebody tidies up
 
     again = await store.enqueue(Q, jobs, op)
 
@@ -175,6 +176,7 @@ async def test_a_repeated_exchange_settles_nothing_twice(store: JobStore) -> Non
 
     first = await store.exchange(Q, op, outcomes, ASK)
     kept = await store.get(Q, ["a", "b", "c", "d", "e"])
+    await store.prune(Q)
     again = await store.exchange(Q, op, outcomes, ASK)
 
     assert names(first.claims) == names(again.claims) == ["c", "d"]
