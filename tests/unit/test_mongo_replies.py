@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pymongo import errors
+from queuekit_mongo.asynchronous import together
 from queuekit_mongo.backend import backend
 from queuekit_mongo.replies import Contended, Duplicate, StreamLost, meaning
 
@@ -95,3 +96,23 @@ def test_a_bad_url_is_refused_without_showing_the_password(url: str) -> None:
     assert "ter2" not in str(caught.value)
     assert caught.value.__cause__ is None  # the driver quotes what it took for a database
     assert caught.value.__suppress_context__
+
+
+async def _answer() -> str:
+    return "done"
+
+
+async def _fail(error: Exception) -> str:
+    raise error
+
+
+async def test_of_two_commands_one_that_was_never_sent_says_nothing_of_the_other() -> None:
+    unsent, lost = errors.ServerSelectionTimeoutError("nobody"), errors.AutoReconnect("gone")
+    assert await together([_answer(), _answer()]) == ["done", "done"]
+    with pytest.raises(errors.AutoReconnect, match="nobody") as half:
+        await together([_answer(), _fail(unsent)])
+    assert not isinstance(half.value, errors.ServerSelectionTimeoutError)
+    with pytest.raises(errors.AutoReconnect, match="gone"):
+        await together([_fail(unsent), _fail(lost)])
+    with pytest.raises(errors.ServerSelectionTimeoutError):
+        await together([_fail(unsent), _fail(unsent)])

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 import pymongo
 from bson.errors import InvalidBSON
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
 
 from queuekit_mongo.collections import Names
 from queuekit_mongo.commands import Done, done_by_driver
@@ -20,11 +26,12 @@ from queuekit_mongo.port import CODEC, OPTIONS, SAFE, WATCHED, Commanding, Strea
 from queuekit_mongo.replies import meaning
 from queuekit_mongo.statements import Find, Pipe, Write
 
+R = TypeVar("R")
+NEVER_SENT: Final = (ServerSelectionTimeoutError, WaitQueueTimeoutError)
+
 
 class AsyncPort(Commanding):
     """Over an AsyncMongoClient; belongs to the loop that first used it."""
-
-    blocking = False
 
     def __init__(
         self, client: AsyncMongoClient[Document], database: str, names: Names, *, timeout: float, where: str, owns: bool
@@ -36,6 +43,9 @@ class AsyncPort(Commanding):
 
     async def run(self, command: Document, session: Any = None) -> Document:
         return await self._database.command(command, codec_options=CODEC, session=session)
+
+    async def run_all(self, sent: Sequence[Document]) -> list[Document]:
+        return await together([self.run(command) for command in sent])
 
     async def read_long(self, query: Find | Pipe) -> list[Document]:
         if isinstance(query, Pipe):
@@ -95,6 +105,29 @@ class AsyncPort(Commanding):
 
     def _room(self, room: str) -> AsyncCollection[Document]:
         return self._database.get_collection(self.names.collection(room))
+
+
+async def together(calls: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
+    """All of them, each to its end. One that never reached the server tells nothing of another that did."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+    errors = [error for error in (task.exception() for task in tasks) if error is not None]
+    for error in errors:
+        if not isinstance(error, NEVER_SENT):
+            raise error
+    if len(errors) == len(tasks):
+        raise errors[0]
+    if errors:
+        raise AutoReconnect(str(errors[0])) from errors[0]
+    return [task.result() for task in tasks]
 
 
 def _cancels() -> int:

@@ -81,7 +81,7 @@ class MongoPort(Protocol):
     async def count(self, query: Find) -> int: ...
     async def insert(self, room: str, docs: Sequence[Document]) -> Done: ...
     async def insert_whole(self, insertion: Insertion) -> None: ...
-    async def bulk(self, room: str, writes: Sequence[Write]) -> Done: ...
+    async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done: ...
     async def update(self, room: str, write: Write) -> Document | None: ...
     async def tally(self, room: str, write: Write) -> None: ...
     async def delete(self, room: str, filter: Document) -> int: ...
@@ -113,6 +113,7 @@ def translated(method: Method[P, R]) -> Method[P, R]:
 class Commanding(ABC):
     """The operations, over the few of the driver that a form of the port adds."""
 
+    blocking = False
     concern: Document | None = commands.SAFE
 
     def __init__(self, names: Names, *, timeout: float, where: str) -> None:
@@ -121,6 +122,10 @@ class Commanding(ABC):
     @abstractmethod
     async def run(self, command: Document, session: Any = None) -> Document:
         """One command to the primary, and its answer as it is."""
+
+    async def run_all(self, sent: Sequence[Document]) -> list[Document]:
+        """Commands at the same time, as far as the driver can; their answers, or one error for all."""
+        return [await self.run(command) for command in sent]
 
     @abstractmethod
     async def read_long(self, query: Find | Pipe) -> list[Document]:
@@ -175,10 +180,16 @@ class Commanding(ABC):
         await self.whole(work)
 
     @translated
-    async def bulk(self, room: str, writes: Sequence[Write]) -> Done:
+    async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done:
+        """One command; or two side by side, cut at `apart`, where the driver can: each has a core of the server."""
         if _weight(writes) > HEAVY:
             return await self.write_long(room, (), writes)
-        return commands.done(await self.run(commands.update(self._named(room), writes, self.concern)))
+        halves = [writes[:apart], writes[apart:]] if apart and not self.blocking else [writes]
+        replies = await self.run_all([commands.update(self._named(room), half, self.concern) for half in halves])
+        first, *others = map(commands.done, replies)
+        for other in others:
+            first.met += other.met
+        return first
 
     @translated
     async def update(self, room: str, write: Write) -> Document | None:

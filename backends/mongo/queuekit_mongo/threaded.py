@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from queuekit.store.direct import direct
+from queuekit_mongo.asynchronous import together
 from queuekit_mongo.blocking import BlockingPort
 from queuekit_mongo.commands import Done
 from queuekit_mongo.documents import Document
@@ -26,8 +27,6 @@ THREADS: Final = 16
 class ThreadedPort(Commanding):
     """A BlockingPort that does not hold up the loop."""
 
-    blocking = False
-
     def __init__(self, inner: BlockingPort) -> None:
         super().__init__(inner.names, timeout=inner.timeout, where=inner.where)
         self._inner = inner
@@ -36,6 +35,9 @@ class ThreadedPort(Commanding):
 
     async def run(self, command: Document, session: Any = None) -> Document:
         return await self._hop(lambda: direct(self._inner.run(command, session)))
+
+    async def run_all(self, sent: Sequence[Document]) -> list[Document]:
+        return await together([self.run(command) for command in sent])
 
     async def read_long(self, query: Find | Pipe) -> list[Document]:
         return await self._hop(lambda: direct(self._inner.read_long(query)))

@@ -23,6 +23,7 @@ from queuekit_mongo.store.room import BRISK, MARK_AGE, Mark, Room, View
 from queuekit_mongo.store.settle import Settling, is_plain
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
+APART: Final = 16  # ends and claims, each, from which on they are two commands side by side
 EXPIRING: Final = 8  # times a call searches anew because it met jobs which were not started in time,
 EXPIRED: Final = 500  # and how many of those it cancels each time
 
@@ -116,30 +117,32 @@ class _Claiming:
 
     async def _claim(self, docs: list[Document], settling: Settling, pending: Sequence[Outcome]) -> list[Document]:
         """Settle and claim in one command; those that were got."""
-        writes = settling.statements(pending) + [self._statement(group) for group in _groups(docs)]
-        if not writes:
+        ends, starts = settling.statements(pending), [self._statement(group) for group in _groups(docs)]
+        if not ends and not starts:
             await self.room.flush(self.queue)
             return []
-        met = await self._write(writes)
-        if met == sum(write.expects for write in writes):
+        met = await self._write(ends, starts)
+        if met == len(pending) + len(docs):
             settling.settled(len(pending))
             return docs
         won = await self._won(docs)
         await settling.confirm(pending, met - len(won))
         return won
 
-    async def _write(self, writes: list[Write]) -> int:
-        """One command, with the totals that wait for one."""
-        totals = self.room.take_totals(self.queue)
-        if not totals:
-            return (await self.room.port.bulk(JOBS, writes)).met
-        writes = [*writes, queries.add_totals(self.room.names.totals(self.queue), totals)]
+    async def _write(self, ends: list[Write], starts: list[Write]) -> int:
+        """Settles and claims, with the totals that wait for a write; how many documents were met."""
+        room, port = self.room, self.room.port
+        totals = room.take_totals(self.queue)
+        if totals:
+            ends = [*ends, queries.add_totals(room.names.totals(self.queue), totals)]
+        many = min(sum(write.expects for write in half) for half in (ends, starts)) >= APART
         try:
-            return (await self.room.port.bulk(JOBS, writes)).met - 1
+            done = await port.bulk(JOBS, [*ends, *starts], len(ends) if many else 0)
         except StoreUnavailable as error:
             if error.outcome == "refused":  # else they may be counted already, and must not be twice
-                self.room.tally(self.queue, totals)
+                room.tally(self.queue, totals)
             raise
+        return done.met - bool(totals)
 
     async def _candidates(self, want: int) -> list[Document]:
         """Up to `want` jobs in order, at most one suspect among all of a call; notes whether more are there."""
