@@ -117,3 +117,9 @@ def test_an_override_wins_until_its_own_declaration_changes_and_a_pause_stays() 
     again = redeclare(conf, Limits(lease=3000, max_size=5, by="deploy", at=1))
     assert (again.effective.lease, again.effective.max_size, again.effective.paused) == (3000, 9, "night")
     assert redeclare(conf, Limits(lease=1000, max_size=5, by="deploy", at=1)) is conf
+
+
+def test_a_deploy_that_no_longer_pauses_does_not_start_what_a_person_stopped() -> None:
+    conf = QueueConf(declared=Limits(paused="until the move is done"), override=Limits(paused="night"))
+    again = redeclare(conf, Limits(by="deploy", at=1))
+    assert (again.declared.paused, again.effective.paused) == (None, "night")
