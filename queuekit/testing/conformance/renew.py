@@ -101,6 +101,24 @@ async def test_a_claim_of_the_run_before_is_lost_while_the_next_one_runs(harness
     assert (await store.renew(Q, [hold(new)], HOUR)).lost == []
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+async def test_a_worker_may_name_a_job_with_the_claim_it_lost_and_the_one_it_has(
+    harness: Harness, store: JobStore, turn: int
+) -> None:
+    await Producer(store).put("a")
+    worker = Worker(store)
+    old = await worker.take("a")
+    await harness.advance(LEASE)
+    await recover(store)
+    new = await worker.take("a")
+    await harness.advance(LEASE - SECOND)
+
+    renewal = await store.renew(Q, [hold(old), hold(new)][::turn], LEASE)
+
+    assert renewal.lost == ["a"]
+    assert (await look(store, "a")).lease_until == renewal.lease_until
+
+
 async def test_renewing_nothing_tells_the_time(store: JobStore) -> None:
     renewal = await store.renew(Q, [], LEASE)
     assert (renewal.lost, renewal.cancels, renewal.strays) == ([], {}, [])

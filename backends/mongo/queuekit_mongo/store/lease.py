@@ -21,13 +21,13 @@ async def renew(room: Room, queue: str, holds: Sequence[Hold], lease: int, actor
     view = await room.view(queue)
     until = view.now + lease
     reply = Renewal(now=view.now, lease_until=until)
-    keys = {room.names.job(queue, hold.id): hold for hold in holds}
-    writes = _renewals(keys, until)
+    keys = [room.names.job(queue, hold.id) for hold in holds]
+    writes = _renewals(keys, holds, until)
     if writes:
         await room.port.bulk(JOBS, writes)
-        docs = await room.port.find(queries.known(list(keys), ("token", "state", "cancel")))
+        docs = await room.port.find(queries.known(sorted({*keys}), ("token", "state", "cancel")))
         found = {doc["_id"]: doc for doc in docs}
-        for key, hold in keys.items():
+        for key, hold in zip(keys, holds, strict=True):  # a worker that lost a job may name it with both its claims
             doc = found.get(key)
             if doc is None or doc["state"] != State.ACTIVE or doc.get("token") != hold.token:
                 reply.lost.append(hold.id)
@@ -38,18 +38,18 @@ async def renew(room: Room, queue: str, holds: Sequence[Hold], lease: int, actor
     return reply
 
 
-def _renewals(holds: dict[str, Hold], until: int) -> list[Write]:
+def _renewals(keys: Sequence[str], holds: Sequence[Hold], until: int) -> list[Write]:
     """One statement for all silent holds of a token, one for each that reports something."""
     silent: dict[str, list[str]] = {}
     writes: list[Write] = []
-    for key, hold in holds.items():
+    for key, hold in zip(keys, holds, strict=True):
         if hold.progress is None and not hold.logs:
             silent.setdefault(hold.token, []).append(key)
         else:
             writes.append(
                 queries.note(key, hold.token, until=until, progress=hold.progress, logs=hold.logs, kept=LOGS_KEPT)
             )
-    return writes + [queries.renew(keys, token, until) for token, keys in silent.items()]
+    return writes + [queries.renew(those, token, until) for token, those in silent.items()]
 
 
 async def _strays(room: Room, queue: str, holds: Sequence[Hold], actor: str, upto: int) -> list[tuple[str, str]]:
