@@ -22,7 +22,7 @@ from pymongo.errors import (
 from queuekit_mongo.collections import Names
 from queuekit_mongo.commands import Done, done_by_driver
 from queuekit_mongo.documents import Document
-from queuekit_mongo.port import CODEC, OPTIONS, SAFE, WATCHED, Commanding, Stream, statements
+from queuekit_mongo.port import CODEC, OPTIONS, SAFE, WATCHED, Commanding, Stream, cancels, statements
 from queuekit_mongo.replies import meaning
 from queuekit_mongo.statements import Find, Pipe, Write
 
@@ -71,7 +71,7 @@ class AsyncPort(Commanding):
 
     async def watch_once(self, stream: Stream) -> Document | None:
         """Open the stream where it is not, and answer at once; else the next change, or None after its slice."""
-        before = _cancels()
+        before = cancels()
         found: Document | None = None
         try:
             with pymongo.timeout(stream.slice + self.timeout):
@@ -83,7 +83,7 @@ class AsyncPort(Commanding):
         except (PyMongoError, InvalidBSON) as error:
             await self.stop_watching(stream)
             raise meaning(error, self.where) from error
-        if _cancels() > before:
+        if cancels() > before:
             raise asyncio.CancelledError  # `wait_for` of Python 3.11, in the driver, may pass one over
         return found
 
@@ -128,9 +128,3 @@ async def together(calls: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
     if errors:
         raise AutoReconnect(str(errors[0])) from errors[0]
     return [task.result() for task in tasks]
-
-
-def _cancels() -> int:
-    """How often somebody asked the running task to stop."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()

@@ -6,6 +6,7 @@ errors by meaning. Nothing is repeated, neither here nor by the driver.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -97,17 +98,32 @@ Method: TypeAlias = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
 
 
 def translated(method: Method[P, R]) -> Method[P, R]:
-    """Bound a port method by the port's timeout and answer driver errors by meaning."""
+    """Bound a port method by the port's timeout and answer driver errors by meaning.
+
+    `wait_for` of Python 3.11, in the driver, may pass over that its task was cancelled: who was must not go on.
+    """
 
     @functools.wraps(method)
     async def bounded(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        before = 0 if self.blocking else cancels()
         try:
             with pymongo.timeout(self.timeout):
-                return await method(self, *args, **kwargs)
+                answer = await method(self, *args, **kwargs)
         except (PyMongoError, InvalidBSON) as error:
+            if not self.blocking and cancels() > before:
+                raise asyncio.CancelledError from error
             raise meaning(error, self.where) from error
+        if not self.blocking and cancels() > before:
+            raise asyncio.CancelledError
+        return answer
 
     return bounded  # type: ignore[return-value]  # wraps() names `self`, which Concatenate leaves without a name
+
+
+def cancels() -> int:
+    """How often somebody asked the running task to stop."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 class Commanding(ABC):
