@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -88,16 +88,6 @@ def withdraw(option: Option) -> None:
 def options_of(scope: Scope) -> Mapping[str, Option]:
     """The options that may be set there, by name."""
     return _TABLE[scope]
-
-
-def every_option() -> Iterator[Option]:
-    """Each option once, in the order of the list."""
-    seen: set[int] = set()
-    for scope in SCOPES:
-        for option in _TABLE[scope].values():
-            if id(option) not in seen:
-                seen.add(id(option))
-                yield option
 
 
 # ---------------------------------------------------------------- reading and writing

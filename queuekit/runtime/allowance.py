@@ -11,7 +11,6 @@ class Allowance:
     def __init__(self, max_jobs: int | None = None, spent: Callable[[], None] = lambda: None) -> None:
         self.left = max_jobs
         self.suspects = 0
-        self.taken_in_all = 0
         self.wakes: list[Callable[[], None]] = []  # called when what one consumer asked for is free for others again
         self._asked = 0  # jobs that calls under way may bring
         self._spent = spent
@@ -33,7 +32,6 @@ class Allowance:
 
     def taken(self, claims: int) -> None:
         """Count jobs that were claimed."""
-        self.taken_in_all += claims
         if self.left is not None:
             self.left -= claims
             if self.left <= 0:

@@ -1,6 +1,6 @@
 """Run one job: find its handler, decode, call it in the right place, and turn whatever happens into one outcome.
 
-Knows no store and no queue order; `run_one` serves the testing kit without a worker.
+Knows no store and no queue order: a worker and the testing kit run jobs through it alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from queuekit.context import JobContext, Report, make_current
 from queuekit.domain.job import JobRecord
 from queuekit.domain.options import Policy, resolve
-from queuekit.domain.outcome import Kind, Outcome
+from queuekit.domain.outcome import Outcome
 from queuekit.errors import PayloadError
 from queuekit.producing.definition import Definition
 from queuekit.runtime.claim import Claim, Stop
@@ -28,7 +28,6 @@ from queuekit.runtime.failure import TimedOut, message
 from queuekit.runtime.inject import Injector
 from queuekit.runtime.isolate import drive
 from queuekit.runtime.middleware import around, in_thread
-from queuekit.runtime.source import Source
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -300,21 +299,3 @@ def _forget_cancels() -> None:
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
-
-
-async def run_one(kit: QueueKit, record: JobRecord, *, worker: str = "inline") -> Outcome:
-    """Run a claimed job here and now, as a worker would, and answer its outcome; nothing is settled."""
-    threads = Threads(1)
-    runner = Runner(kit, worker, threads)
-    claim = Claim(record, Source(record.queue, cap=1, lease=30_000), float("inf"))
-    try:
-        outcome = await runner.run(claim, lambda: None)
-        if claim.lingers is not None:
-            await asyncio.wait((claim.lingers,))
-    finally:
-        await runner.close()
-        threads.close()
-    if outcome is None:
-        return Outcome(record.id, record.token or "", Kind.RELEASED)
-    claim.hand_in(outcome)
-    return outcome
