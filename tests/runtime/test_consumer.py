@@ -111,3 +111,20 @@ async def test_no_call_carries_more_ends_than_a_store_takes() -> None:
     await one._exchange(source, 1)
     await one._exchange(source, 1)
     assert sent == [BATCH_MAX, 8]
+
+
+async def test_only_ends_the_store_has_taken_are_announced() -> None:
+    source = Source("q", cap=4, lease=1000)
+    one = consumer(source)
+    told: list[str] = []
+
+    async def exchange(queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        assert told == [], "nothing is announced before the answer"
+        return Exchange(now=0, refused=[("a", Refusal.LOST), ("c", Refusal.GONE)])
+
+    one.store.exchange = exchange  # type: ignore[method-assign]
+    one.keeper.settling = lambda source, claims: set()  # type: ignore[method-assign]
+    one.announcer.settled = lambda pairs: told.extend(claim.id for claim, _ in pairs)  # type: ignore[method-assign]
+    source.outbox = [(a_claim(source, name), Outcome(name, "x:1", Kind.COMPLETED)) for name in "abcd"]
+    await one._exchange(source, 0)
+    assert told == ["b", "d"]

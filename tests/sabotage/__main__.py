@@ -47,7 +47,7 @@ def tried(patch: Patch, commit: str | None = None) -> Verdict:
         if why is not None:
             return verdict(trouble=f"does not apply: {why}")
         patches.apply(patch, copy.root)
-        ran = copy.pytest("--maxfail=2", *patch.tests)
+        ran = copy.pytest("--maxfail=1", *patch.tests)
     honest = [red for red in ran.red if red.honest]
     if honest:
         return verdict(honest[0])

@@ -78,7 +78,7 @@ async def test_a_repeated_enqueue_does_not_bring_back_a_job_that_ran(store: JobS
 
 @pytest.mark.parametrize("later", [0, 90 * SECOND])
 async def test_a_repeated_enqueue_does_not_bring_back_a_job_that_was_removed_at_its_end(
-    harness: Harness, store: JobStore, later: int
+    harness: Harness, store: JobStore, open_store: Open, later: int
 ) -> None:
     op = Actor().op()
     jobs = [spec("a", keep_completed=KEEP_NOTHING), spec("b", keep_failed=KEEP_NOTHING)]
@@ -90,7 +90,7 @@ async def test_a_repeated_enqueue_does_not_bring_back_a_job_that_was_removed_at_
     await harness.advance(later)
     await store.prune(Q)  # somebody tidies up
 
-    again = await store.enqueue(Q, jobs, op)
+    again = await (await open_store()).enqueue(Q, jobs, op)
 
     assert again.receipts == receipts(("a", True), ("b", True))
     assert await store.get(Q, ["a", "b"]) == [None, None]
