@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard torture clean
+.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard faults torture clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ sabotage-refresh: $(INSTALLED)  ## find the lines of breaks again whose surround
 
 guard: $(INSTALLED)  ## count what a job costs, and write the table of budgets anew
 	$(BIN)/python -m tests.guard
+
+faults: $(INSTALLED)  ## every call to a driver with every fault, late arrivals at every moment (4 minutes)
+	QUEUEKIT_FAULTS=full $(BIN)/python -m pytest -q tests/faults
 
 torture: $(INSTALLED)  ## kill workers, producers and servers on every store; judge what is left (15 minutes)
 	$(BIN)/python -m tests.torture.crowd
