@@ -16,7 +16,7 @@ from queuekit import clock
 from queuekit.domain import names, readers
 from queuekit.domain.backoff import Backoff, backoff_json, to_backoff
 from queuekit.domain.duration import parse_duration
-from queuekit.domain.limits import DEFAULT_KEEP_COMPLETED, DEFAULT_KEEP_FAILED, DEFAULT_LEASE, DEFAULT_MAX_CRASHES
+from queuekit.domain.limits import DEFAULT_LEASE, DEFAULT_MAX_CRASHES
 from queuekit.domain.values import (
     JSON,
     duration_json,
@@ -341,4 +341,3 @@ for _option in (
 ):
     register(_option)
 # fmt: on
-DEFAULTS = {"keep_completed": DEFAULT_KEEP_COMPLETED, "keep_failed": DEFAULT_KEEP_FAILED}

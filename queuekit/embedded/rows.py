@@ -113,7 +113,6 @@ _BLOBS: Final = frozenset({"body", "options", "progress", "result"})
 _HEX: Final = [i for i, name in enumerate(Whole._fields) if name in _BLOBS]
 _GATHER: Final = 65_536  # bytes of a body up to which bodies are read together
 JOB: Final = ", ".join(Job._fields)
-WHOLE: Final = ", ".join(Whole._fields)
 
 
 def _packed(names: Sequence[str]) -> str:
