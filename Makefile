@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint servers bench compare sabotage sabotage-refresh guard faults torture clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +19,9 @@ demo: $(INSTALLED)  ## real work on the chosen store
 
 test: $(INSTALLED)  ## every test, on real servers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+fuzz: $(INSTALLED)  ## random steps on every store for FUZZ seconds (600), shared by the machines
+	QUEUEKIT_FUZZ=$$(( $(FUZZ) / 8 + 1 )) $(BIN)/python -m pytest tests/machine/test_machine.py -k random -s -q
 
 lint: $(INSTALLED)  ## style, types and the import rules
 	$(BIN)/ruff check .

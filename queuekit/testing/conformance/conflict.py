@@ -1,9 +1,12 @@
-"""Conflict: what becomes of a job whose unique key is held: the holder is replaced, or the call refused."""
+"""Conflict: of a job whose unique key is held, and of a configuration whose revision has gone on."""
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.state import State
 from queuekit.errors import Conflict
 from queuekit.store.protocol import JobStore
@@ -114,3 +117,16 @@ async def test_in_one_call_a_replacement_finds_the_job_before_it(able: JobStore)
     answer = await Producer(able).put(keyed("a", body=b"1"), keyed("b", how="replace", body=b"2"))
     assert answer.receipts == receipts(("a", True), ("a", False))
     assert (await look(able, "a")).body == b"2"
+
+
+async def test_a_configuration_that_is_written_again_is_written_once(store: JobStore) -> None:
+    old = await store.configure(Q, QueueConf(override=Limits(max_size=1)))
+    call = dataclasses.replace(old, declared=Limits(max_crashes=2), override=Limits(max_size=2, by="me", at=1))
+    first = await store.configure(Q, call)
+
+    again = await store.configure(Q, call)  # its answer was lost
+
+    assert again == first == await store.conf(Q)
+    assert first.rev == old.rev + 1
+    with pytest.raises(Conflict):
+        await store.configure(Q, dataclasses.replace(call, override=Limits(max_size=2, by="you", at=1)))

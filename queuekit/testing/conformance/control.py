@@ -47,19 +47,6 @@ SAID = Limits(
 # ---- configure
 
 
-async def test_a_configuration_that_is_written_again_is_written_once(store: JobStore) -> None:
-    old = await store.configure(Q, QueueConf(override=Limits(max_size=1)))
-    call = dataclasses.replace(old, declared=Limits(max_crashes=2), override=Limits(max_size=2, by="me", at=1))
-    first = await store.configure(Q, call)
-
-    again = await store.configure(Q, call)  # its answer was lost
-
-    assert again == first == await store.conf(Q)
-    assert first.rev == old.rev + 1
-    with pytest.raises(Conflict):
-        await store.configure(Q, dataclasses.replace(call, override=Limits(max_size=2, by="you", at=1)))
-
-
 async def test_a_queue_that_nobody_configured_has_the_defaults(store: JobStore) -> None:
     assert await store.conf(Q) == QueueConf()
     await Producer(store).put("a")

@@ -1,0 +1,245 @@
+"""Two sides, the same steps on both, and everything compared after each. What is asked when is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from queuekit import clock
+from queuekit.domain.job import JobSpec, UniqueKey
+from queuekit.domain.limits import Limits
+from queuekit.domain.outcome import Ask, Exchange, Op
+from queuekit.domain.query import Where
+from queuekit.domain.state import State
+from queuekit.errors import QueueKitError
+from queuekit.testing.machine import alike
+from queuekit.testing.machine.script import script
+from queuekit.testing.machine.side import Side, Slow
+from queuekit.testing.machine.steps import Configure, Obliterate, Pass, Prune, Put, Q, Skew, Step, Work
+from queuekit.testing.machine.tolerance import Tolerance
+
+IDS: Final = ("a", "B", "a.1", "a_", "b", "10", "9", "Z-9", "c", "d")
+PROBES: Final = ("k0", "k1", "k2")  # jobs of the end
+KEYS: Final = ("x", "y", "x y")
+STATES: Final = tuple(State)
+_now_ms = clock.now_ms
+
+
+@dataclass(slots=True, kw_only=True)
+class Plan:
+    """How a run is made, beside its steps."""
+
+    tidy: bool = False  # prune after each step
+    deep: bool = False  # ask everything after each step, not one state's pages at a time
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened in all runs of a session: a machine that does nothing proves nothing."""
+
+    runs: int = 0
+    steps: int = 0
+    given_up: int = 0  # runs that were too slow
+    injected: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {count}" for name, count in sorted(self.seen.items()))
+        return f"{self.steps} steps in {self.runs} runs, {self.given_up} given up, {self.injected} faults: {told}"
+
+
+class Difference(AssertionError):
+    """Two stores that should not differ; `steps` led there, in a run that was `tidy` or not."""
+
+    def __init__(self, message: str, steps: Sequence[Step], tidy: bool) -> None:
+        super().__init__(message)
+        self.steps, self.tidy = tuple(steps), tidy
+
+
+class Duel:
+    """One run on two sides, the second usually the model."""
+
+    def __init__(self, sides: Sequence[Side], plan: Plan | None = None, tally: Tally | None = None) -> None:
+        self.sides, self.plan, self.tally = list(sides), plan or Plan(), tally or Tally()
+        self.tolerance = Tolerance.of(*(side.capabilities for side in sides))
+        self.steps: list[Step] = []
+        self.units = 0
+        self.over = False
+        self.began_tidy = self.plan.tidy
+        self.revs: dict[str, int] = {}
+        self.tally.runs += 1
+
+    @property
+    def now(self) -> int:
+        """ms since the run began, at the next step."""
+        return (self.units + 1) * alike.UNIT
+
+    def rev(self, id: str) -> int:
+        """The revision of a job as it was last seen."""
+        return self.revs.get(id, 1)
+
+    def close(self) -> None:
+        clock.now_ms = _now_ms
+        self.tally.injected += sum(side.injected for side in self.sides)
+        for side in self.sides:
+            side.close()
+
+    # ------------------------------------------------------------------ a step
+
+    def do(self, step: Step) -> object:
+        """Do a step on both sides and compare; the first side's answer. Raises Difference."""
+        if self.over:
+            return None
+        self.steps.append(step)
+        try:
+            return self._do(step)
+        except Slow:
+            self.over = True
+            self.tally.given_up += 1
+            return None
+
+    def _do(self, step: Step) -> object:
+        self.units += 1 + (step.units if isinstance(step, Pass) else 0)
+        if isinstance(step, Skew):
+            clock.now_ms = lambda: _now_ms() + step.ms
+        told: list[object] = []
+        for side in self.sides:
+            side.arrive(self.units)
+            told.append(side.perform(step))
+        self._note(step, told[0])
+        self.same(
+            "reply",
+            [
+                self.tolerance.reply(step, alike.answer(one, side.base))
+                for one, side in zip(told, self.sides, strict=True)
+            ],
+        )
+        if self.tolerance.prunes(step):
+            self.plan.tidy = True
+        if self.plan.tidy:
+            self.each(self._tidied)
+        self.look()
+        return told[0]
+
+    def _tidied(self, side: Side) -> None:
+        more = True
+        while more:
+            _, more = side.run(side.stores[0].prune(Q))
+
+    def _note(self, step: Step, told: object) -> None:
+        self.tally.steps += 1
+        self.tally.seen[type(step).__name__ if not isinstance(told, str) else told] += 1
+        if step.trouble:
+            self.tally.seen[str(step.trouble)] += 1
+        if isinstance(told, Exchange):
+            self.tally.seen["claims"] += len(told.claims)
+            self.tally.seen["refused"] += len(told.refused)
+
+    # ------------------------------------------------------------------ comparing
+
+    def same(self, what: str, told: Sequence[Any]) -> None:
+        """Raise Difference unless both told the same."""
+        found = alike.differences(told[0], told[1], what)
+        if found:
+            self.fail(found)
+
+    def fail(self, found: Sequence[str]) -> None:
+        """Raise Difference with the steps that led here."""
+        self.over = True
+        names = " | ".join(side.name for side in self.sides)
+        lines = "\n".join(found[: alike.SHOWN])
+        raise Difference(
+            f"{names} differ after step {len(self.steps)}:\n{lines}\ntidy = {self.began_tidy}\n{script(self.steps)}",
+            self.steps,
+            self.began_tidy,
+        )
+
+    def each(self, ask: Callable[[Side], Any]) -> list[Any]:
+        """What each side answers, or its error's name."""
+        told = []
+        for side in self.sides:
+            try:
+                told.append(ask(side))
+            except QueueKitError as error:
+                told.append(type(error).__name__)
+        return told
+
+    def look(self) -> None:
+        """Compare what both hold: every job and the counts at each step, the rest in turns."""
+        jobs = self.each(lambda side: alike.records(side.run(side.stores[0].get(Q, IDS + PROBES)), side.base))
+        self.same("jobs", jobs)
+        self.revs = {name: one["rev"] for name, one in jobs[0].items()}
+        counts = self.each(lambda side: side.run(side.stores[0].count(Q)))
+        told = [alike.plain(one, side.base) for one, side in zip(counts, self.sides, strict=True)]
+        totals, waited = ([one.pop(name) for one in told] for name in ("totals", "oldest_waiting"))
+        self.same("count", told)
+        if not self.tolerance.waited(*waited):
+            self.same("oldest_waiting", waited)
+        if not self.tolerance.counted(totals[0], totals[1], injected=any(side.injected for side in self.sides)):
+            self.same("totals", totals)
+        turn = len(self.steps)
+        deep = self.plan.deep
+        for state in STATES if deep else (STATES[turn % len(STATES)],):
+            self.pages(state, task="s" if turn % 3 == 0 else None)
+        for name in IDS if deep else (IDS[turn % len(IDS)], IDS[(turn + 3) % len(IDS)]):
+            self.same(f"position {name}", self.each(partial(self._position, name)))
+        if deep or turn % 5 == 0:
+            self.look_around()
+
+    def look_around(self) -> None:
+        """What changes seldom: configuration, workers, where a job is."""
+        self.same("conf", self.each(lambda side: alike.plain(side.run(side.stores[1].conf(Q)), side.base)))
+        self.same("workers", self.each(lambda side: alike.plain(side.run(side.stores[0].workers()), side.base)))
+        self.same(
+            "locate", self.each(lambda side: sorted(alike.records(side.run(side.stores[1].locate(IDS[0])), side.base)))
+        )
+
+    def _position(self, name: str, side: Side) -> Any:
+        return alike.plain(side.run(side.stores[0].position(Q, name)), side.base)
+
+    def pages(self, state: State, task: str | None) -> None:
+        """Compare all pages of a state."""
+        self.same(f"find {state}", self.each(partial(self._paged, state, task)))
+
+    def _paged(self, state: State, task: str | None, side: Side) -> list[Any]:
+        found: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = side.run(side.stores[0].find(Q, Where(state=state, task=task, limit=3, cursor=cursor)))
+            found += [(job.id, job.state.value) for job in page.records]
+            cursor = page.cursor
+            if cursor is None:
+                return [list(pair) for pair in found]
+
+    # ------------------------------------------------------------------ the end
+
+    def finish(self) -> None:
+        """What no reading shows: who holds the keys, and in which order all that is left is claimed."""
+        self.do(Configure(override=Limits()))
+        unique = [UniqueKey(key) for key in KEYS]
+        self.do(
+            Put(
+                op=Op("end", 1),
+                jobs=tuple(
+                    JobSpec(id=name, task="s", body=b"", unique=key) for name, key in zip(PROBES, unique, strict=True)
+                ),
+            )
+        )
+        for n in range(3):
+            self.do(Work(op=Op("end", 2 + n), ask=Ask(want=20, worker="end")))
+        self.plan.deep = True
+        self.do(Prune())
+        self.do(Obliterate(force=True, limit=4))
+
+
+def replay(duel: Duel, steps: Iterable[Step]) -> None:
+    """Run a kept list of steps, and the end of every run. Raises Difference."""
+    try:
+        for step in steps:
+            duel.do(step)
+        duel.finish()
+    finally:
+        duel.close()

@@ -1,0 +1,338 @@
+"""The Hypothesis state machine: which step comes next, made concrete by what the run has come to.
+
+Its rules never look at the stores, only at the answers the duel kept: so a list of steps is the whole run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar, TypeAlias
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from queuekit.domain.job import JobSpec, Retention
+from queuekit.domain.limits import Limits
+from queuekit.domain.outcome import Ask, Exchange, Hold, Kind, Op, Outcome
+from queuekit.domain.query import Change, Note
+from queuekit.domain.state import TERMINAL, State
+from queuekit.testing.machine import draws
+from queuekit.testing.machine.alike import HALF, UNIT
+from queuekit.testing.machine.draws import Ending, Luck
+from queuekit.testing.machine.duel import Duel
+from queuekit.testing.machine.steps import (
+    Alter,
+    Annotate,
+    Configure,
+    Obliterate,
+    Pass,
+    Prune,
+    Put,
+    Recover,
+    Renew,
+    Restart,
+    Step,
+    Trouble,
+    Work,
+)
+
+Call: TypeAlias = Put | Work | Alter
+AGAIN = 12  # steps after which nobody repeats a call any more: less than a minute
+
+
+class Machine(RuleBasedStateMachine):
+    """One run. `begin` is given by `machine_of`."""
+
+    begin: ClassVar[Callable[[bool], Duel]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.duel: Duel | None = None
+        self.calls: dict[str, int] = defaultdict(int)  # an actor's last call
+        self.born: dict[str, int] = defaultdict(int)  # how often a worker was started
+        self.held: dict[str, list[tuple[str, str]]] = defaultdict(list)  # an actor's claims: (id, token)
+        self.ghosts: list[tuple[str, str]] = []  # claims that nobody remembers
+        self.sent: list[tuple[int, Call]] = []  # calls with an op, and when
+        self.slots: dict[int, tuple[int, str]] = {}  # moments at which something is due, and who chose them
+
+    @initialize(tidy=st.booleans(), jobs=st.lists(draws.specs(unique=False), min_size=3, max_size=8))
+    def start(self, tidy: bool, jobs: list[JobSpec]) -> None:
+        self.duel = type(self).begin(tidy)
+        self.put(0, jobs, Luck())
+
+    def teardown(self) -> None:
+        if self.duel is not None:
+            try:
+                self.duel.finish()
+            finally:
+                self.duel.close()
+
+    def do(self, step: Step) -> object:
+        assert self.duel is not None
+        return self.duel.do(step)
+
+    def holds(self) -> bool:
+        """Whether anybody has a claim."""
+        return bool(self.ghosts or any(self.held.values()))
+
+    # ------------------------------------------------------------------ who and when
+
+    def due(self, ms: int, kind: str = "delay") -> int:
+        """So long from now, or a little longer: what different steps made due is never due at one moment.
+
+        Else the milliseconds that calls took would decide its order, and that on each side by itself.
+        """
+        assert self.duel is not None
+        now, mine = self.duel.now, (len(self.duel.steps), kind)
+        while ms > 0 and self.slots.setdefault(now + ms, mine) != mine:
+            ms += UNIT
+        return ms
+
+    def at(self, ms: int | None) -> int | None:
+        """The same as a moment."""
+        assert self.duel is not None
+        return None if ms is None else self.duel.now + self.due(ms, "moment")
+
+    def op(self, actor: str) -> Op:
+        self.calls[actor] += 1
+        return Op(actor, self.calls[actor])
+
+    def worker(self, number: int) -> str:
+        """The actor of a worker, as often as it was started."""
+        number %= 3
+        return f"w{number}.{self.born[str(number)]}"
+
+    def made(self, step: Call, told: object) -> object:
+        """Remember a call that may be repeated. One that was refused counts as never made: it leaves no record."""
+        assert self.duel is not None
+        if step.trouble and step.reborn:
+            self.restarted(step.host)
+        if isinstance(told, str):
+            self.sent = [(when, one) for when, one in self.sent if one.op.actor != step.op.actor]
+        else:
+            self.sent.append((self.duel.units, step))
+        return told
+
+    def keep(self, retention: Retention | None) -> Retention | None:
+        assert self.duel is not None
+        return self.duel.tolerance.keep(retention, tidy=self.duel.plan.tidy)
+
+    # ------------------------------------------------------------------ producers
+
+    def put(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
+        assert self.duel is not None
+        now = self.duel.now
+        moved = tuple(
+            replace(
+                job,
+                delay=None if job.delay is None else self.due(job.delay),
+                run_at=self.at(job.run_at),
+                expires_at=None if job.expires_at is None else now + job.expires_at,
+                keep_completed=self.keep(job.keep_completed),
+                keep_failed=self.keep(job.keep_failed),
+            )
+            for job in jobs
+        )
+        actor = f"p{who % 2}"
+        step = Put(op=self.op(actor), jobs=moved, **luck.said(actor))
+        self.made(step, self.do(step))
+
+    @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=False), min_size=1, max_size=6), luck=draws.lucks())
+    def enqueue(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
+        self.put(who, jobs, luck)
+
+    @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=True), min_size=1, max_size=3), luck=draws.lucks())
+    def enqueue_unique(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
+        self.put(who, jobs, luck)
+
+    @rule(who=draws.spoken, job=draws.specs(unique=True), other=draws.specs(unique=False), luck=draws.lucks())
+    def enqueue_mixed(self, who: int, job: JobSpec, other: JobSpec, luck: Luck) -> None:
+        self.put(who, [job, other], luck)
+
+    @rule(who=draws.spoken, job=draws.specs(unique=False))
+    def enqueue_too_large(self, who: int, job: JobSpec) -> None:
+        self.put(who, [job, replace(job, id="d", body=b"n" * draws.LIMIT_AND_MORE)], Luck())
+
+    # ------------------------------------------------------------------ workers
+
+    def outcome(self, worker: str, end: Ending) -> Outcome:
+        """An end of a claim there is: of this worker, of another, or one that nobody remembers."""
+        mine, others = self.held[worker], [claim for claims in self.held.values() for claim in claims] + self.ghosts
+        known = others if end.wrong in (1, 2) or not mine else mine
+        job, token = known[end.pick % len(known)] if known else ("a", f"{worker}:1")
+        if end.wrong == 3:
+            token = "w9.9:9"
+        if end.wrong == 4:
+            job = "nobody"
+        n = end.detail
+        failed = end.kind in (Kind.RETRY, Kind.FAILED)
+        return Outcome(
+            job,
+            token,
+            end.kind,
+            result=(b"r" if n < 4 else b"x" * draws.LIMIT_AND_MORE if n == 5 else None)
+            if end.kind is Kind.COMPLETED
+            else None,
+            error=b"e" if (failed and n != 6) or n == 7 else None,
+            reason="why" if n in (3, 8) else None,
+            delay=None if end.delay is None else self.due(end.delay),
+            at=self.at(end.at),
+            keep=self.keep(end.keep),
+            progress=b"p" if n == 9 else None,
+            logs=(b"l", b"m") if n in (9, 10) else (b"k",) * 600 if n == 11 and end.pick == 3 else (),
+        )
+
+    def exchange(self, who: int, endings: list[Ending], ask: Ask, luck: Luck) -> None:
+        assert self.duel is not None
+        worker = self.worker(who)
+        outcomes = tuple(self.outcome(worker, end) for end in endings)
+        if luck.trouble:
+            outcomes = self.duel.tolerance.outcomes(outcomes)
+        want = self.duel.tolerance.want(ask.want, luck.trouble)
+        ask = replace(ask, worker=worker, lease=self.due(ask.lease), want=want)
+        step = Work(op=self.op(worker), outcomes=outcomes, ask=ask, **luck.said(worker))
+        told = self.made(step, self.do(step))
+        if isinstance(told, Exchange):
+            ended = {(outcome.id, outcome.token) for outcome in outcomes}
+            for name, claims in self.held.items():
+                self.held[name] = [claim for claim in claims if claim not in ended]
+            self.held[worker] += [(job.id, job.token or "") for job in told.claims]
+
+    @rule(
+        who=draws.spoken, endings=st.lists(draws.endings(), max_size=4), want=st.integers(0, 4), lease=draws.leases,
+        suspect=st.sampled_from([True, True, True, False]), luck=draws.lucks(),
+    )  # fmt: skip
+    def work(self, who: int, endings: list[Ending], want: int, lease: int, suspect: bool, luck: Luck) -> None:
+        self.exchange(who, endings, Ask(want=want, lease=lease, suspect=suspect), luck)
+
+    @precondition(holds)
+    @rule(who=draws.spoken, endings=st.lists(draws.endings(), min_size=1, max_size=3), luck=draws.lucks())
+    def settle(self, who: int, endings: list[Ending], luck: Luck) -> None:
+        self.exchange(who, endings, Ask(), luck)
+
+    @rule(who=draws.spoken, want=st.sampled_from([1, 2, 3, 20]), lease=draws.leases, luck=draws.lucks())
+    def claim(self, who: int, want: int, lease: int, luck: Luck) -> None:
+        self.exchange(who, [], Ask(want=want, lease=lease), luck)
+
+    @precondition(holds)
+    @rule(
+        who=draws.spoken, those=st.lists(draws.picks, max_size=4), lease=draws.leases, detail=st.integers(0, 7),
+        luck=draws.lucks(),
+    )  # fmt: skip
+    def renew(self, who: int, those: list[int], lease: int, detail: int, luck: Luck) -> None:
+        worker = self.worker(who)
+        known = (self.held[worker] or self.ghosts) if detail < 7 else self.ghosts
+        held = list(dict.fromkeys(known[pick % len(known)] for pick in those if known))
+        logs = (b"n",) if detail in (1, 2) and not luck.trouble else ()  # repeated by nature, they stand there twice
+        holds = [
+            Hold(
+                id=job, token="w9.9:9" if detail == 6 else token, progress=b"q" if detail in (1, 3) else None, logs=logs
+            )
+            for job, token in held
+        ]
+        upto = (worker, self.calls[worker]) if detail in (4, 5) else ("", 0)
+        self.do(Renew(holds=tuple(holds), lease=self.due(lease), actor=upto[0], upto=upto[1], **luck.said()))
+
+    @precondition(holds)
+    @rule(who=draws.spoken, pick=draws.picks, detail=st.integers(0, 3), luck=draws.lucks())
+    def annotate(self, who: int, pick: int, detail: int, luck: Luck) -> None:
+        known = self.held[self.worker(who)] or self.ghosts or [("a", "w9.9:9")]
+        job, token = known[pick % len(known)]
+        note = Note(
+            progress=b"z" if detail < 2 else None, logs=(b"k",) if detail in (1, 3) and not luck.trouble else ()
+        )
+        self.do(Annotate(id=job, token=token, note=note, **luck.said()))
+
+    @precondition(holds)
+    @rule(every=draws.everies, one=st.integers(0, 4), luck=draws.lucks())
+    def recover(self, every: int, one: int, luck: Luck) -> None:
+        limit = 1 if one == 4 and not luck.trouble else 100  # a repeat with a limit would recover another job
+        self.do(Recover(limit=limit, every=every, **luck.said()))
+
+    @rule(
+        who=draws.spoken, want=st.sampled_from([0, 1, 2, 3]), units=st.sampled_from([3, 7]), next=draws.spoken,
+        suspect=st.booleans(), luck=draws.lucks(),
+    )  # fmt: skip
+    def crash(self, who: int, want: int, units: int, next: int, suspect: bool, luck: Luck) -> None:
+        """A worker dies with what it knows and is started again as another actor; somebody gets its jobs."""
+        if want:
+            self.exchange(who, [], Ask(want=want, lease=2 * UNIT + HALF), Luck())
+        self.ghosts += self.held.pop(self.worker(who), [])
+        self.born[str(who % 3)] += 1
+        self.do(Pass(units=units))
+        self.do(Recover(every=draws.NEVER_AWAY))
+        self.exchange(next, [], Ask(want=2, lease=6 * UNIT + HALF, suspect=suspect), luck)
+
+    # ------------------------------------------------------------------ people
+
+    def alter(self, those: list[Change], luck: Luck) -> None:
+        assert self.duel is not None
+        made = [
+            replace(
+                one,
+                delay=None if one.delay is None else self.due(one.delay),
+                run_at=self.at(one.run_at),
+                rev=None if one.rev is None else self.duel.rev(one.id) + one.rev,
+            )
+            for one in those
+        ]
+        actor = f"c{luck.host}"
+        step = Alter(op=self.op(actor), changes=tuple(made), **luck.said(actor))
+        self.made(step, self.do(step))
+
+    @rule(one=draws.changes(), luck=draws.lucks())
+    def change(self, one: Change, luck: Luck) -> None:
+        self.alter([one], luck)
+
+    @rule(those=st.lists(draws.changes(), min_size=2, max_size=5), luck=draws.lucks())
+    def change_many(self, those: list[Change], luck: Luck) -> None:
+        self.alter(those, luck)
+
+    @rule(one=draws.limits, declared=st.booleans(), off=st.sampled_from([0, 0, 0, 0, 1, -1]), luck=draws.lucks())
+    def configure(self, one: Limits, declared: bool, off: int, luck: Luck) -> None:
+        assert self.duel is not None
+        said = self.duel.tolerance.limits(one, tidy=self.duel.plan.tidy)
+        layer: dict[str, Any] = {"declared": said} if declared else {"override": said}
+        self.do(Configure(off=off, **layer, **luck.said()))
+
+    @rule(
+        state=st.sampled_from([None, None, None, *State]), older=st.sampled_from(draws.AGES),
+        limit=st.sampled_from([1, 1000]), luck=draws.lucks(),
+    )  # fmt: skip
+    def prune(self, state: State | None, older: int, limit: int, luck: Luck) -> None:
+        # Where a limit cuts, only what has ended goes in order; and a troubled call may be made twice.
+        few = limit if state in (*TERMINAL, State.PARKED) and not luck.trouble else 1000
+        self.do(Prune(state=state, older_than=older if state is not None else 0, limit=few, **luck.said()))
+
+    # ------------------------------------------------------------------ what happens to all
+
+    @rule(one=draws.events())
+    def now_and_then(self, one: Step) -> None:
+        assert self.duel is not None
+        self.do(one)
+        if isinstance(one, Obliterate):
+            self.sent.clear()  # its records went with the queue
+        if isinstance(one, Restart):
+            self.restarted(one.host)
+
+    def restarted(self, host: int) -> None:
+        """What a process knew is gone with it."""
+        assert self.duel is not None
+        if self.duel.tolerance.forgetful:
+            self.sent = [(when, step) for when, step in self.sent if step.host != host]
+
+    @rule(pick=st.integers(0, 30))
+    def again(self, pick: int) -> None:
+        """A call arrives again: the actor's last one, or one that came later than a newer one."""
+        assert self.duel is not None
+        fresh = [step for when, step in self.sent if self.duel.units - when < AGAIN]
+        if not fresh:
+            return
+        self.do(replace(fresh[-1 - pick % len(fresh)], trouble=Trouble.NONE))
+
+
+def machine_of(begin: Callable[[bool], Duel]) -> type[Machine]:
+    """A machine for pytest: `TestThis = machine_of(begin).TestCase`. `begin(tidy)` makes the two sides of a run."""
+    return type("Machine", (Machine,), {"begin": staticmethod(begin)})

@@ -1,0 +1,86 @@
+"""The few things two stores may do differently, each with its reason. Nothing else is excused anywhere.
+
+All of them are asked of what the stores declare, never of their names. One more is granted to all: a store may know
+a queue's configuration for a second, so that after a change, and after a queue's end, each store reads it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from queuekit.domain.job import Retention
+from queuekit.domain.limits import Limits
+from queuekit.domain.outcome import Outcome
+from queuekit.store.protocol import Capabilities
+from queuekit.testing.machine.script import troubled
+from queuekit.testing.machine.steps import Prune, Put, Recover, Renew, Step, Trouble, Work
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What a pair of stores is excused."""
+
+    strays: bool  # one store reports strays and the other does not
+    forgetful: bool  # a store answers a repeat from its jobs: after a restart no old call is made again, and a call
+    # whose answer is lost names a job once, because the job tells by which call it was settled, not by which outcome
+    counts: bool  # one store counts retention at prune only: runs either use no counts, or prune after each step
+    totals: bool  # what a call did whose answer was lost may be missing from a store's totals
+
+    @classmethod
+    def of(cls, *able: Capabilities) -> Tolerance:
+        return cls(
+            strays=len({one.strays for one in able}) > 1,
+            forgetful=any(one.strays for one in able),
+            counts=len({one.counted_at for one in able}) > 1,
+            totals=any(one.totals == "late" for one in able),
+        )
+
+    def reply(self, step: Step, told: Any) -> Any:
+        """A comparable reply without what need not be the same."""
+        if not isinstance(told, dict):
+            # Repeated by nature: the repeat finds the work done and says so.
+            return None if troubled(step) and isinstance(step, Prune) else told
+        if isinstance(step, Renew) and self.strays:
+            told = told | {"strays": None}
+        if isinstance(step, (Put, Work)) and (troubled(step) or (self.forgetful and step.reborn)):
+            told = told | {"replayed": None}  # whether the lost try did anything is what the trouble leaves open
+        if troubled(step) and isinstance(step, Recover):
+            return None  # as with prune: what the lost try recovered is in no answer
+        return told
+
+    def prunes(self, step: Step) -> bool:
+        """Whether to prune from now on: a store may cancel an expired job before it meets it on its way to a claim."""
+        return isinstance(step, Put) and any(
+            job.expires_at is not None or job.expires_in is not None for job in step.jobs
+        )
+
+    def outcomes(self, all: Sequence[Outcome]) -> tuple[Outcome, ...]:
+        """Those of a call whose answer will be lost."""
+        return tuple({one.id: one for one in all}.values()) if self.forgetful else tuple(all)
+
+    def want(self, want: int, trouble: Trouble) -> int:
+        """How many a call may ask for: one that dies between its claims, each atomic alone, has fewer when repeated."""
+        return min(want, 1) if self.forgetful and trouble is Trouble.PARTIAL else want
+
+    def keep(self, keep: Retention | None, *, tidy: bool) -> Retention | None:
+        """A retention that both sides apply at the same moment."""
+        if self.counts and not tidy and keep is not None and keep.count:
+            return replace(keep, count=None)
+        return keep
+
+    def limits(self, limits: Limits, *, tidy: bool) -> Limits:
+        return replace(
+            limits,
+            keep_completed=self.keep(limits.keep_completed, tidy=tidy),
+            keep_failed=self.keep(limits.keep_failed, tidy=tidy),
+        )
+
+    def waited(self, a: float | None, b: float | None) -> bool:
+        """Whether the longest waits two stores tell can both be: a store may look at the foremost jobs only."""
+        return (a is None) == (b is None)
+
+    def counted(self, a: dict[str, int], b: dict[str, int], injected: bool) -> bool:
+        """Whether two stores' totals are as they must be."""
+        return a == b or (self.totals and injected)

@@ -1,0 +1,65 @@
+"""How much the machines do: a little in CI, always the same; for minutes in `make fuzz`, never the same."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from queuekit import clock, ids
+from queuekit.testing.machine import Difference, Duel, machine_of, shrunk
+from queuekit.testing.machine.duel import Tally
+
+SECONDS: Final = float(os.environ.get("QUEUEKIT_FUZZ", "0"))  # of each machine; 0: the bounded runs of CI
+STEPS: Final = 40  # of one run
+ROUND: Final = 20  # runs between two looks at the clock
+SHRINKING: Final = 60 + SECONDS / 4  # seconds at most, to cut down a run that failed
+PATIENCE: Final = 300 + 3 * SECONDS  # seconds until a test counts as hung
+Begin = Callable[[bool], Duel]
+
+
+def drive(begin: Begin, name: str, runs: int) -> None:
+    """Run a machine: `runs` times from a seed that the name gives, or from new seeds until the time is over.
+
+    Raises Difference, of as few steps as could be found.
+    """
+    for number in _seeds(name):
+        machine = seed(number)(machine_of(begin))
+        print(f"{name}: seed {number}")
+        try:
+            run_state_machine_as_test(machine, settings=_settings(ROUND if SECONDS else runs))
+        except Difference as found:
+            raise shrunk(partial(begin, found.tidy), found.steps, seconds=SHRINKING) or found from found
+
+
+def _settings(runs: int) -> settings:
+    return settings(
+        max_examples=runs, stateful_step_count=STEPS, deadline=None, database=None, print_blob=False,
+        report_multiple_bugs=False, suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+    )  # fmt: skip
+
+
+def _seeds(name: str) -> Iterator[int]:
+    if not SECONDS:
+        yield zlib.crc32(name.encode())
+        return
+    until = clock.monotonic() + SECONDS
+    while clock.monotonic() < until:
+        yield zlib.crc32(ids.nonce().encode())
+
+
+def check(tally: Tally, *, faults: bool = True) -> None:
+    """A machine that did little proves little. Raises AssertionError."""
+    print(tally)
+    assert tally.given_up * 2 <= tally.runs, f"this machine is too slow to compare times: {tally}"
+    assert tally.steps >= 10 * (tally.runs - tally.given_up), str(tally)
+    known = ("Put", "Work", "claims", "Alter", "Recover", "refused", "Stale")
+    for what in known if tally.steps > 2000 else known[:5]:
+        assert tally.seen[what], f"never seen: {what}; {tally}"
+    if faults:
+        assert tally.injected >= tally.runs // 4, f"few faults were injected: {tally}"

@@ -1,0 +1,109 @@
+"""Runs that once showed a difference, kept as they were printed or cut down by hand. They run always, on every store.
+
+To keep one: paste what a failed machine printed, name it by what it shows, and say above it what was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from queuekit.domain.job import JobSpec, Retention, UniqueKey
+from queuekit.domain.limits import Limits
+from queuekit.domain.outcome import Ask, Kind, Op, Outcome
+from queuekit.domain.state import State
+from queuekit.testing.machine.steps import Configure, Pass, Prune, Put, Recover, Step, Trouble, Work
+
+# Redis, SQLite: the repeat of a configuration whose answer was lost was refused as somebody else's.
+configured_again = [
+    Configure(override=Limits(max_crashes=2)),
+    Configure(trouble=Trouble.TWICE, declared=Limits(max_crashes=2)),
+    Configure(trouble=Trouble.LOSE_REPLY, nth=2, override=Limits()),
+]
+
+# Redis: a second suspect was called more work for a worker that had just got one. MongoDB the same.
+one_suspect_is_enough = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""), JobSpec(id="b", task="s", body=b""))),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=2, lease=8500)),
+    Pass(units=3),
+    Recover(every=340000850),
+    Work(op=Op(actor="w0.1", n=1), ask=Ask(want=3, lease=137700)),
+    Work(trouble=Trouble.TWICE, op=Op(actor="w0.1", n=2), ask=Ask(want=0, suspect=False)),
+]
+
+# SQLite: jobs were pruned by how long they had been waiting again.
+old_though_given_back = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""),)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1, lease=137700)),
+    Pass(units=3),
+    Work(op=Op(actor="w0.0", n=2), outcomes=(Outcome(id="a", token="w0.0:1", kind=Kind.SNOOZED),)),
+    Prune(state=State.WAITING, older_than=5100),
+]
+
+# MongoDB: which of two equal ids made the job was forgotten with the process.
+equal_ids = [
+    Put(
+        trouble=Trouble.TWICE,
+        reborn=True,
+        op=Op(actor="p0", n=1),
+        jobs=(
+            JobSpec(id="b", task="t", body=b"{}", unique=UniqueKey(key="y", until="started")),
+            JobSpec(id="B", task="t", body=b"{}", priority=1, unique=UniqueKey(key="y")),
+            JobSpec(id="B", task="t", body=b"", unique=UniqueKey(key="x", until="time", ttl=5100)),
+        ),
+    ),
+]
+
+# MongoDB: a job of the call that took another one's content took it again when the insertion arrived late.
+replaced_in_its_own_call = [
+    Put(
+        trouble=trouble,
+        nth=nth,
+        op=Op(actor="p0", n=3 * nth + place),
+        jobs=(
+            JobSpec(id=f"{nth}{place}", task="s", body=b"{}", delay=22100, unique=UniqueKey(key=f"{nth}{place}")),
+            JobSpec(
+                id="d", task="t", body=b"", priority=0, delay=0,
+                unique=UniqueKey(key=f"{nth}{place}", until="time", on_conflict="replace", ttl=5100),
+            ),
+        ),
+    )
+    for nth in range(1, 5)
+    for place, trouble in enumerate((Trouble.LATE, Trouble.LOSE_REPLY, Trouble.PARTIAL))
+]  # fmt: skip
+
+# MongoDB: a job that took new content stood behind jobs that the call named later.
+order_within_a_call = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="10", task="t", body=b"", unique=UniqueKey(key="y")),)),
+    Put(
+        op=Op(actor="p0", n=2),
+        jobs=(
+            JobSpec(id="a", task="t", body=b"", lifo=True, unique=UniqueKey(key="y", on_conflict="replace")),
+            JobSpec(id="c", task="t", body=b""),
+        ),
+    ),
+]
+
+# MongoDB: the second outcome of a run that left nothing was called lost.
+nothing_left = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b"", keep_completed=Retention(0)),)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
+    Work(
+        op=Op(actor="w0.0", n=2),
+        outcomes=(
+            Outcome(id="a", token="w0.0:1", kind=Kind.COMPLETED),
+            Outcome(id="a", token="w0.0:1", kind=Kind.FAILED),
+        ),
+    ),
+]
+
+# MongoDB: a repeated exchange let due jobs wait, and so answered another `next_at` than the first time.
+repeated_when_something_is_due = [
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b"", delay=1700),)),
+    Pass(units=2),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
+    Work(op=Op(actor="w0.0", n=2), ask=Ask(want=1)),
+]
+
+KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}

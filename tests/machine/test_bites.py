@@ -1,0 +1,161 @@
+"""The machine finds what is broken: model stores that each break one promise, against the whole model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from queuekit.domain.job import JobSpec
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Kind, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Verb
+from queuekit.domain.state import State
+from queuekit.store.protocol import JobStore
+from queuekit.store.registry import StoreOptions
+from queuekit.testing.machine import Difference, Duel, Plan
+from queuekit.testing.machine.duel import Tally
+from queuekit.testing.machine.side import Side
+from queuekit.testing.model import ModelStore
+from tests.contract.harness_model import ModelHarness
+from tests.machine.budget import PATIENCE, check, drive
+
+pytestmark = [pytest.mark.timeout(PATIENCE), pytest.mark.store("model")]
+RUNS = 80
+
+
+class SameToken(ModelStore):
+    """Settles whatever token an outcome has."""
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        jobs = self.peek(queue).jobs
+        theirs = [dataclasses.replace(o, token=jobs[o.id].token or "") if o.id in jobs else o for o in outcomes]
+        return await super().exchange(queue, op, theirs, ask)
+
+
+class NewPlace(ModelStore):
+    """Puts a job that is given back behind all others."""
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        snoozed = [dataclasses.replace(o, kind=Kind.SNOOZED) if o.kind is Kind.RELEASED else o for o in outcomes]
+        return await super().exchange(queue, op, snoozed, ask)
+
+
+class ManySuspects(ModelStore):
+    """Gives a suspect to a worker that holds one."""
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        return await super().exchange(queue, op, outcomes, dataclasses.replace(ask, suspect=True))
+
+
+class NoPriority(ModelStore):
+    """Knows one priority."""
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        return await super().enqueue(queue, [dataclasses.replace(job, priority=10) for job in jobs], op, within)
+
+
+class ForgetsCalls(ModelStore):
+    """Makes a repeated call as if it were new."""
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        self.queue(queue).ops.pop(op.actor, None)
+        return await super().enqueue(queue, jobs, op, within)
+
+
+class EndlessKeys(ModelStore):
+    """Never gives a key back at a start."""
+
+    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+        longer = [
+            dataclasses.replace(job, unique=dataclasses.replace(job.unique, until="finished"))
+            if job.unique is not None and job.unique.until == "started"
+            else job
+            for job in jobs
+        ]
+        return await super().enqueue(queue, longer, op, within)
+
+
+class NoGrace(ModelStore):
+    """Recovers at once after everybody was away."""
+
+    async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
+        return await super().recover(queue, limit, every=10**12)
+
+
+class RenewsLost(ModelStore):
+    """Lets a worker that lost its job renew it."""
+
+    async def renew(self, queue: str, holds: Sequence[Hold], lease: int, actor: str = "", upto: int = 0) -> Renewal:
+        jobs = self.peek(queue).jobs
+        theirs = [dataclasses.replace(h, token=jobs[h.id].token or "") if h.id in jobs else h for h in holds]
+        return await super().renew(queue, theirs, lease, actor, upto)
+
+
+class AnyRevision(ModelStore):
+    """Changes a job that somebody else changed."""
+
+    async def change(self, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
+        return await super().change(queue, [dataclasses.replace(one, rev=None) for one in changes], op)
+
+
+class DeafToCancels(ModelStore):
+    """Cancels only what does not run."""
+
+    async def change(self, queue: str, changes: Sequence[Change], op: Op) -> list[Changed]:
+        jobs = self.peek(queue).jobs
+        runs = {job.id for job in jobs.values() if job.state is State.ACTIVE}
+        heard = [
+            dataclasses.replace(one, verb=Verb.REPLACE) if one.verb is Verb.CANCEL and one.id in runs else one
+            for one in changes
+        ]
+        return await super().change(queue, heard, op)
+
+
+class KeepsAll(ModelStore):
+    """Never prunes."""
+
+    async def prune(self, queue: str, **said: Any) -> tuple[int, bool]:
+        return 0, False
+
+
+BROKEN = (
+    SameToken, NewPlace, ManySuspects, NoPriority, ForgetsCalls, EndlessKeys, NoGrace, RenewsLost, AnyRevision,
+    DeafToCancels, KeepsAll,
+)  # fmt: skip
+
+
+class BrokenHarness(ModelHarness):
+    """Stores of one broken kind."""
+
+    name = "broken"
+
+    def __init__(self, kind: type[ModelStore]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def make(self, blocking: bool, options: StoreOptions) -> JobStore:
+        return self.kind(self.world, namespace=options.namespace, blocking=blocking, limit=options.payload_limit)
+
+
+def against_the_model(kind: type[ModelStore], tally: Tally) -> Callable[[bool], Duel]:
+    def begin(tidy: bool) -> Duel:
+        sides = [Side(BrokenHarness(kind), faults=False), Side(ModelHarness(), faults=False)]
+        return Duel(sides, Plan(tidy=tidy), tally)
+
+    return begin
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_promise_is_found(kind: type[ModelStore]) -> None:
+    tally = Tally()
+    with pytest.raises(Difference):
+        drive(against_the_model(kind, tally), kind.__name__, RUNS)
+    print(tally)
+
+
+def test_the_model_agrees_with_itself() -> None:
+    tally = Tally()
+    drive(against_the_model(ModelStore, tally), "model", RUNS // 8)
+    check(tally, faults=False)
