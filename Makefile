@@ -7,7 +7,7 @@ FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture depth matrix clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,12 @@ torture: $(INSTALLED)  ## kill workers, producers and servers on every store; ju
 	$(BIN)/python -m tests.torture.recovery
 	$(BIN)/python -m tests.torture.races
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture
+
+depth: $(INSTALLED)  ## whether a queue of a million jobs costs more than one of a thousand, on Redis
+	$(BIN)/python -m tests.bench.redis_depth $(ARGS)
+
+matrix: $(INSTALLED)  ## the stores' tests with every driver they say they work with; ARGS="redis==5.*" for one row
+	$(BIN)/python -m tests.matrix $(ARGS)
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
