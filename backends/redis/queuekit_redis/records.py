@@ -37,6 +37,7 @@ _SPEC = Struct("<BHHB")  # flags, priority, version, length of the task's name
 _ENTRY = Struct("<QBHHB")  # created, flags, priority, version, length
 _TIMED = Struct("<QBQHHB")  # the same with run_at
 _RUN = Struct("<BBBIQQQdIIIIB")  # state … crashes, length of the token
+RUN_LEAST: Final = _RUN.size  # bytes of `run` at least; a score is shorter
 _OPTS = Struct("<BBQQ")  # until, on_conflict, ttl, max_wait
 _U16, _U32, _U64 = Struct("<H"), Struct("<I"), Struct("<Q")
 _TIMED_FLAG, _LIFO, _OPTS_FLAG, _UNIQUE = 1, 2, 4, 8
@@ -134,21 +135,9 @@ def pack_outcome(outcome: Outcome, too_large: bool) -> list[bytes]:
 def record(queue: str, id: str, parts: Parts, epoch: int = 0) -> JobRecord:
     """A whole record of what scripts answer of a job."""
     entry, run, extras, number = parts
-    if entry[8] & _TIMED_FLAG:
-        created, _, run_at, priority, version, length = _TIMED.unpack_from(entry)
-        start = 22
-    else:
-        created, _, priority, version, length = _ENTRY.unpack_from(entry)
-        run_at, start = 0, 14
-    name = entry[start : start + length]
-    task = _tasks.get(name)
-    if task is None:
-        if len(_tasks) > 10_000:
-            _tasks.clear()
-        task = _tasks[name] = name.decode()
+    created, run_at, priority, version, task, body = read_entry(entry)
     job = JobRecord(
-        queue=queue, id=id, task=task, body=entry[start + length :], version=version, priority=priority,
-        created_at=created, epoch=epoch,
+        queue=queue, id=id, task=task, body=body, version=version, priority=priority, created_at=created, epoch=epoch
     )  # fmt: skip
     if run is not None:
         _read_run(job, run, number)
@@ -157,10 +146,33 @@ def record(queue: str, id: str, parts: Parts, epoch: int = 0) -> JobRecord:
         if number is None:
             job.state = State.DELAYED
         else:
-            job.line, job.place = Line.READY, int(float(number)) % _BAND - _MID
+            job.line, job.place = Line.READY, place_of(number)
     if extras:
         _read_extras(job, extras)
     return job
+
+
+def place_of(score: bytes) -> int:
+    """The rank inside the queue that a score says."""
+    return int(float(score)) % _BAND - _MID
+
+
+def read_entry(entry: bytes) -> tuple[int, int, int, int, str, bytes]:
+    """(created, run_at or 0, priority, version, task, body) of an entry of the hash jobs."""
+    if entry[8] & _TIMED_FLAG:
+        created, _, run_at, priority, version, length = _TIMED.unpack_from(entry)
+        start = 22
+    else:
+        created, _, priority, version, length = _ENTRY.unpack_from(entry)
+        run_at, start = 0, 14
+    end = start + length
+    name = entry[start:end]
+    task = _tasks.get(name)
+    if task is None:
+        if len(_tasks) > 10_000:
+            _tasks.clear()
+        task = _tasks[name] = name.decode()
+    return created, run_at, priority, version, task, entry[end:]
 
 
 def _read_run(job: JobRecord, run: bytes, lease: Bytes) -> None:

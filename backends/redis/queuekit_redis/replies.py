@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from redis import exceptions as rx
 
-from queuekit.domain.outcome import Enqueued, Exchange, Home, Op, Receipt, Recovery, Refusal, Renewal
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Home, Op, Outcome, Receipt, Recovery, Refusal, Renewal
 from queuekit.domain.query import Changed, Counts, No, Totals
 from queuekit.domain.state import State
 from queuekit.errors import Conflict, Moved, QueueFull, QueueKitError, Stale, StoreError, StoreUnavailable
-from queuekit_redis.records import STATES, record, taken
+from queuekit_redis.fresh import fresh
+from queuekit_redis.records import RUN_LEAST, STATES, record, taken
 
 _REFUSALS: Final = {b"l": Refusal.LOST, b"g": Refusal.GONE, b"i": Refusal.ILLEGAL, b"t": Refusal.TOO_LARGE}
 _NOS: Final = {b"g": No.GONE, b"i": No.ILLEGAL, b"c": No.CHANGED, b"h": No.HELD}
@@ -102,7 +103,7 @@ def refused(queue: str, op: Op, reply: Any) -> QueueKitError:
     return Conflict(f"job {reply[1].decode()}: the unique key {reply[2].decode()!r} is held; nothing was written")
 
 
-def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
+def exchanged(queue: str, op: Op, ask: Ask, outcomes: Sequence[Outcome], reply: Any) -> Exchange:
     """The answer of exchange.lua."""
     if reply[0] == 2:
         raise stale(op, reply[1])
@@ -111,11 +112,17 @@ def exchanged(queue: str, op: Op, order: Sequence[str], reply: Any) -> Exchange:
     answer.replayed = code == 1
     if home is not None:
         answer.home, answer.to = home_of(home), to.decode() if to else None
+    claims, common = answer.claims, (op.token, now, now + ask.lease, ask.worker)
     for i, name in enumerate(ids):
-        answer.claims.append(record(queue, name.decode(), (entries[i], runs[i], extras[i], leases[i])))
+        run = runs[i]
+        if len(run) < RUN_LEAST:
+            claims.append(fresh(queue, name.decode(), entries[i], run, common))
+        else:
+            claims.append(record(queue, name.decode(), (entries[i], run, extras[i], leases[i])))
     if refused:
         whys = [(refused[i].decode(), _REFUSALS[refused[i + 1]]) for i in range(0, len(refused), 2)]
-        place = {name: i for i, name in reversed(list(enumerate(order)))}  # the first, where one id stands twice
+        # the first, where one id stands twice
+        place = {outcome.id: i for i, outcome in reversed(list(enumerate(outcomes)))}
         answer.refused = sorted(whys, key=lambda why: place.get(why[0], 0))
     return answer
 

@@ -24,7 +24,7 @@
 -- ARGV[7] worker  ARGV[8] how many plain completions follow, each: id, token, result ('' none)
 -- ARGV[9 …] plain completions, then other outcomes of 11 arguments each (lib/settle)
 -- RETURNS {0 new | 1 replayed, now, next_at, more, paused, home, to, {id, why …}, ids, entries, runs, extras, lease_until …}
---         or {2, last n}: stale
+--         or {2, last n}: stale. In runs a job's whole run, or the score of one that was claimed for the first time
 -- COST O((outcomes + want + 500) · log n), at most 1000 of each; trims at most 2000
 -- SINCE 1.0
 -- USES base op drop complete claim

@@ -10,19 +10,20 @@ local function claim(popped, line, now, token, rare)
   local got, old, active, changed = call('HMGET', k_jobs, unpack(names)), call('HMGET', k_run, unpack(names)), {}, {}
   local k, surplus = #ids, {}
   for i = 1, #names do
-    local id, entry, r, bits, run = names[i], got[i], old[i], 0, nil
+    local id, entry, r, bits, run, known = names[i], got[i], old[i], 0, nil, nil
     local flags = entry and byte(entry, 9)
     if bytes >= ENOUGH then
       surplus[#surplus + 1], surplus[#surplus + 2] = popped[2 * i], id
     elseif entry and not r and flags < 4 then
       local run_at = flags % 2 == 1 and parse('<I8', entry, 10) or 0
-      run = pack('<BBBI4I8I8I8dI4I4I4I4', ACTIVE, line, 0, 2, 0, run_at, now, popped[2 * i], 1, 0, 0, 0) .. tail
+      known = popped[2 * i]
+      run = pack('<BBBI4I8I8I8dI4I4I4I4', ACTIVE, line, 0, 2, 0, run_at, now, known, 1, 0, 0, 0) .. tail
     elseif entry then
       run, bits = rare('claim_one', id, entry, r, popped[2 * i], line, now, token)
     end
     if run then
       k, bytes = k + 1, bytes + #entry
-      ids[k], entries[k], runs[k], more_of[k], leases[k] = id, entry, run, bits > 0 and rare('extras', id, bits), till
+      ids[k], entries[k], runs[k], more_of[k], leases[k] = id, entry, known or run, bits > 0 and rare('extras', id, bits), till
       if more_of[k] then
         for _, extra in ipairs(more_of[k]) do bytes = bytes + (extra and #extra or 0) end
       end
