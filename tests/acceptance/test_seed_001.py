@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict
@@ -13,9 +15,10 @@ from typing import TypedDict
 import pytest
 from pydantic import BaseModel
 
-from queuekit import JobContext, Priority, Processor, Profile, QueueKit, State
+from queuekit import JobContext, Priority, Processor, Profile, QueueKit, Settings, State
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.errors import PayloadError, PayloadTooLarge
+from queuekit.settings import VARIABLES
 
 PRODUCER = """
 import sys
@@ -227,3 +230,38 @@ def test_S1_21_a_job_may_run_longer_than_its_lease(tmp_path: Path) -> None:
 def test_S1_23_large_data_is_refused_with_advice(kit: QueueKit) -> None:
     with pytest.raises(PayloadTooLarge, match="pass its id"):
         kit.queue("q").enqueue("work", {"blob": "x" * 300_000})
+
+
+LEAKS = """
+import os
+from queuekit import QueueKit
+
+kit = QueueKit()
+
+@kit.task(queue="q")
+def work(n: int) -> int:
+    return os.getpid()
+"""
+
+
+def test_S1_27_what_leaks_memory_is_recycled_and_the_page_says_what_to_do_first(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(LEAKS)
+    env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    env["QUEUEKIT_URL"] = f"sqlite:///{tmp_path}/q.db"
+    command = [str(Path(sys.executable).with_name("queuekit")), "worker", "app:kit", "--processes", "2"]
+    with QueueKit(settings=Settings.load(env)) as kit, (tmp_path / "log").open("wb") as log:
+        queue = kit.queue("q")
+        handles = kit.enqueue_many([queue.make("work", {"n": n}) for n in range(12)])
+        command += ["--max-jobs", "3", "--max-rss", "1GiB"]
+        worker = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log)
+        try:
+            ran = Counter(handle.result(timeout=60) for handle in handles)
+        finally:
+            worker.terminate()
+            code = worker.wait(30)
+    assert code == 0
+    assert max(ran.values()) <= 3  # and then another process
+    assert len(ran) >= 4
+    page = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+    for word in ("lower the concurrency", "chunks", "workers of\ntheir own", "--max-jobs", "--max-rss"):
+        assert word in page

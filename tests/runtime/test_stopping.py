@@ -276,3 +276,41 @@ async def test_max_jobs_holds_for_queues_with_slots_of_their_own_together(new_ki
     async with asyncio.timeout(WAIT):
         await worker.arun()
     assert len(ran) == 4
+
+
+async def test_a_process_that_grew_too_large_finishes_what_it_holds_and_ends(kit: QueueKit) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @kit.task
+    async def holds() -> str:
+        started.set()
+        await go.wait()
+        return "finished"
+
+    handle = await holds.aenqueue()
+    worker = Worker(kit, max_rss="1GiB")
+    run = asyncio.create_task(worker.arun())
+    await asyncio.wait_for(started.wait(), WAIT)
+    worker._over(2**30 + 1)  # what the pulse tells it
+    waits = await holds.aenqueue()
+    go.set()
+    await asyncio.wait_for(run, WAIT)
+    assert (await handle.astatus(), await waits.astatus()) == (State.COMPLETED, State.WAITING)
+    assert worker.exit_code == 0
+
+
+async def test_a_process_below_its_limit_goes_on(kit: QueueKit) -> None:
+    @kit.task
+    async def quick() -> str:
+        return "done"
+
+    async with working(kit, max_rss="1GiB") as worker:
+        worker._over(2**30)
+        assert await (await quick.aenqueue()).aresult(timeout=WAIT) == "done"
+
+
+async def test_the_pulse_tells_how_large_the_process_is(kit: QueueKit) -> None:
+    @kit.task
+    async def quick() -> None: ...
+
+    await asyncio.wait_for(Worker(kit, max_rss="1MiB").arun(), WAIT)  # its first look finds it larger
