@@ -428,8 +428,8 @@ async def _(g: Ground) -> Call:
     await g.put(spec("a"), spec("b", delay=HOUR), spec("c"))
     op = g.person.op()
     asked = [
-        Change(id="a", verb=Verb.CANCEL), Change(id="b", verb=Verb.PROMOTE), Change(id="c", verb=Verb.RESCHEDULE),
-        Change(id="a", verb=Verb.RETRY), Change(id="f", verb=Verb.DELETE),
+        Change(id="a", verb=Verb.RETRY), Change(id="a", verb=Verb.CANCEL), Change(id="b", verb=Verb.PROMOTE),
+        Change(id="c", verb=Verb.RESCHEDULE), Change(id="a", verb=Verb.RETRY), Change(id="f", verb=Verb.DELETE),
     ]  # fmt: skip
     return lambda: g.store.change(g.queue, asked, op)
 

@@ -6,7 +6,7 @@ import pytest
 
 from queuekit.domain.job import KEEP_NOTHING
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
-from queuekit.domain.query import Change, Verb
+from queuekit.domain.query import Verb
 from queuekit.domain.state import State
 from queuekit.errors import Stale
 from queuekit.store.protocol import JobStore
@@ -15,7 +15,6 @@ from queuekit.testing.conformance.harness import Harness
 from queuekit.testing.conformance.words import (
     HOUR,
     LEASE,
-    MINUTE,
     SECOND,
     Actor,
     Producer,
@@ -321,70 +320,7 @@ async def test_one_actor_may_serve_two_queues(store: JobStore) -> None:
     assert names((await store.exchange("two", actor.op(), [], ASK)).claims) == ["b"]
 
 
-# ---- change, renew, annotate
-
-
-async def test_a_repeated_change_answers_the_same_and_does_nothing(store: JobStore) -> None:
-    await Producer(store).put("a", "b", spec("c", delay=HOUR))
-    changes = [
-        Change(id="a", verb=Verb.CANCEL, reason="r"), Change(id="c", verb=Verb.PROMOTE),
-        Change(id="b", verb=Verb.RETRY), Change(id="d", verb=Verb.DELETE), Change(id="b", verb=Verb.DELETE),
-    ]  # fmt: skip
-    op = Actor().op()
-
-    first = await store.change(Q, changes, op)
-    kept = await store.get(Q, ["a", "b", "c"])
-    again = await store.change(Q, changes, op)
-
-    assert again == first
-    assert [answer.ok for answer in first] == [True, True, False, False, True]
-    assert await store.get(Q, ["a", "b", "c"]) == kept
-    assert (await totals(store)).cancelled == 1
-
-
-@pytest.mark.parametrize("verb", [Verb.RETRY, Verb.CANCEL, Verb.DELETE, Verb.RESCHEDULE])
-async def test_a_repeated_change_does_not_undo_what_others_did_since(store: JobStore, verb: Verb) -> None:
-    await Producer(store).put("a")
-    worker = Worker(store)
-    if verb is Verb.RETRY:
-        await worker.end(await worker.take("a"), Kind.FAILED)
-    changes, op = [Change(id="a", verb=verb, delay=MINUTE if verb is Verb.RESCHEDULE else None)], Actor().op()
-    first = await store.change(Q, changes, op)
-    assert first[0].ok
-    if verb is Verb.RETRY:
-        await worker.end(await worker.take("a"), Kind.FAILED)
-    elif verb is Verb.CANCEL:
-        await change(store, "a", Verb.RETRY)
-    elif verb is Verb.DELETE:
-        await Producer(store).put("a")
-    else:
-        await change(store, "a", Verb.PROMOTE)
-    after = await look(store, "a")
-
-    assert await store.change(Q, changes, op) == first
-    assert await look(store, "a") == after
-
-
-async def test_a_change_older_than_the_last_of_its_lane_has_no_effect(store: JobStore) -> None:
-    await Producer(store).put("a")
-    lane = Actor()
-    old, new = lane.op(), lane.op()
-    await store.change(Q, [Change(id="a", verb=Verb.CANCEL)], old)
-    await store.change(Q, [Change(id="a", verb=Verb.RETRY)], new)
-    after = await look(store, "a")
-
-    try:
-        await store.change(Q, [Change(id="a", verb=Verb.CANCEL)], old)
-    except Stale:
-        pass
-    assert await look(store, "a") == after
-
-
-async def test_a_lane_may_enqueue_change_and_enqueue_again(store: JobStore) -> None:
-    lane = Actor()
-    assert created(await store.enqueue(Q, specs(["a"]), lane.op())) == [True]
-    assert (await store.change(Q, [Change(id="a", verb=Verb.CANCEL)], lane.op()))[0].ok
-    assert created(await store.enqueue(Q, specs(["a", "b"]), lane.op())) == [False, True]
+# ---- renew, annotate
 
 
 async def test_renewing_twice_is_renewing(store: JobStore) -> None:

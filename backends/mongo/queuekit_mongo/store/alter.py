@@ -79,9 +79,9 @@ class _Changing:
     def _draft(self, index: int, one: Change, doc: Document | None, held: dict[str, Any]) -> moves.Draft | None:
         """What a change makes of a document; None where the answer is known without writing."""
         did = {} if doc is None else doc.get("did", {})
-        if did.get("op") == self.op.token and did.get("index", -1) >= index:
-            state = did.get("state") if did["index"] == index else None
-            self.answers[index] = Changed(id=one.id, ok=True, state=None if state is None else State(state))
+        told = did.get("told", {}) if did.get("op") == self.op.token else {}
+        if str(index) in told:
+            self.answers[index] = _told(one.id, *told[str(index)])
             return None
         if doc is None or doc["state"] == GONE:
             self.answers[index] = Changed(id=one.id, ok=False, no=No.GONE)
@@ -103,8 +103,11 @@ class _Changing:
         if no is not None:
             self.answers[index] = Changed(id=one.id, ok=False, no=no, state=state)
             return None
-        after = state_of(draft.doc)
-        draft.doc["did"] = {"op": self.op.token, "index": index} | ({} if after is None else {"state": str(after)})
+        said = {i: answer for i, answer in self.answers.items() if answer.id == one.id and i < index}
+        said[index] = Changed(id=one.id, ok=True, state=state_of(draft.doc))
+        draft.doc["did"] = {
+            "op": self.op.token, "told": {str(i): [answer.no or "", answer.state or ""] for i, answer in said.items()}
+        }  # fmt: skip
         return draft
 
     async def _holders(self, docs: Any, changes: Any) -> dict[str, str]:
@@ -139,6 +142,11 @@ class _Changing:
         for index, draft in drafts:
             self.answers[index] = Changed(id=changes[index].id, ok=True, state=state_of(draft.doc))
             room.tally(self.queue, draft.counts)
+
+
+def _told(id: str, no: str, state: str) -> Changed:
+    """An answer as `did` keeps it: of all changes of a call to one job, so that a repeat answers each as before."""
+    return Changed(id=id, ok=not no, no=No(no) if no else None, state=State(state) if state else None)
 
 
 async def annotate(room: Room, queue: str, id: str, token: str, note: Note) -> bool:

@@ -1,0 +1,3 @@
+"""The family `again` on every store of the matrix."""
+
+from queuekit.testing.conformance.again import *  # noqa: F403
