@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import pymongo
 from bson.errors import InvalidBSON
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import (
@@ -34,33 +35,56 @@ class AsyncPort(Commanding):
     """Over an AsyncMongoClient; belongs to the loop that first used it."""
 
     def __init__(
-        self, client: AsyncMongoClient[Document], database: str, names: Names, *, timeout: float, where: str, owns: bool
-    ) -> None:
-        super().__init__(names, timeout=timeout, where=where)
+        self, client: AsyncMongoClient[Document], database: str, names: Names, *, timeout: float, where: str,
+        owns: bool = False, session: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(names, timeout=timeout, where=where, session=session)
         self.client, self._owns = client, owns
         self._database: AsyncDatabase[Document] = client.get_database(database, **OPTIONS)
         self._watched = self._database.with_options(read_concern=WATCHED)
 
     async def run(self, command: Document, session: Any = None) -> Document:
-        return await self._database.command(command, codec_options=CODEC, session=session)
+        return await self._database.command(command, codec_options=CODEC, session=session or self.session)
+
+    def of(self, session: Any) -> AsyncPort | None:
+        return self._over(session, None) if isinstance(session, AsyncClientSession) else None
+
+    def within(self, session: Any) -> AsyncPort:
+        return self._over(session, session)
+
+    def _over(self, session: Any, joined: Any) -> AsyncPort:
+        return AsyncPort(
+            session.client, self._database.name, self.names, timeout=self.timeout, where=self.where, session=joined
+        )
 
     async def run_all(self, sent: Sequence[Document]) -> list[Document]:
         return await together([self.run(command) for command in sent])
 
     async def read_long(self, query: Find | Pipe) -> list[Document]:
         if isinstance(query, Pipe):
-            async with await self._room(query.room).aggregate(query.stages, hint=query.index) as answers:
+            async with await self._room(query.room).aggregate(
+                query.stages, hint=query.index, session=self.session
+            ) as answers:
                 return await answers.to_list()
         async with self._room(query.room).find(
-            query.filter, query.projection, sort=query.sort or None, limit=query.limit, hint=query.index
+            query.filter,
+            query.projection,
+            sort=query.sort or None,
+            limit=query.limit,
+            hint=query.index,
+            session=self.session,
         ) as cursor:
             return await cursor.to_list()
 
     async def write_long(self, room: str, docs: Sequence[Document], writes: Sequence[Write]) -> Done:
         try:
             if docs:
-                return Done(met=len((await self._room(room).insert_many(docs, ordered=False)).inserted_ids))
-            result = await self._room(room).bulk_write(statements(writes), ordered=False)
+                return Done(
+                    met=len(
+                        (await self._room(room).insert_many(docs, ordered=False, session=self.session)).inserted_ids
+                    )
+                )
+            result = await self._room(room).bulk_write(statements(writes), ordered=False, session=self.session)
         except BulkWriteError as error:
             return done_by_driver(error)
         return Done(met=result.matched_count + result.upserted_count)

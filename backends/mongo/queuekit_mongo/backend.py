@@ -45,11 +45,11 @@ class MongoBackend:
         inner = unwrapped(client)
         if isinstance(inner, MongoClient):
             where, database = _where(inner), _database(inner)
-            port = BlockingPort(inner, database, names, timeout=timeout, where=where, owns=False)
+            port = BlockingPort(inner, database, names, timeout=timeout, where=where)
             return MongoStore(port, names, options), MongoStore(ThreadedPort(port), names, options)
         if isinstance(inner, AsyncMongoClient):
             where, database = _where(inner), _database(inner)
-            own = AsyncPort(inner, database, names, timeout=timeout, where=where, owns=False)
+            own = AsyncPort(inner, database, names, timeout=timeout, where=where)
             return None, MongoStore(own, names, options)
         return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pymongo
 from bson.errors import InvalidBSON
 from pymongo import MongoClient
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError, PyMongoError
@@ -27,31 +28,50 @@ class BlockingPort(Commanding):
     blocking = True
 
     def __init__(
-        self, client: MongoClient[Document], database: str, names: Names, *, timeout: float, where: str, owns: bool
-    ) -> None:
-        super().__init__(names, timeout=timeout, where=where)
+        self, client: MongoClient[Document], database: str, names: Names, *, timeout: float, where: str,
+        owns: bool = False, session: Any = None,
+    ) -> None:  # fmt: skip
+        super().__init__(names, timeout=timeout, where=where, session=session)
         self.client, self._owns = client, owns
         self._database: Database[Document] = client.get_database(database, **OPTIONS)
         self._watched = self._database.with_options(read_concern=WATCHED)
         self._bell = threading.Event()  # never rung: a sleep that needs no `time` module
 
     async def run(self, command: Document, session: Any = None) -> Document:
-        return self._database.command(command, codec_options=CODEC, session=session)
+        return self._database.command(command, codec_options=CODEC, session=session or self.session)
+
+    def of(self, session: Any) -> BlockingPort | None:
+        return self._over(session, None) if isinstance(session, ClientSession) else None
+
+    def within(self, session: Any) -> BlockingPort:
+        return self._over(session, session)
+
+    def _over(self, session: Any, joined: Any) -> BlockingPort:
+        return BlockingPort(
+            session.client, self._database.name, self.names, timeout=self.timeout, where=self.where, session=joined
+        )
 
     async def read_long(self, query: Find | Pipe) -> list[Document]:
         if isinstance(query, Pipe):
-            with self._room(query.room).aggregate(query.stages, hint=query.index) as answers:
+            with self._room(query.room).aggregate(query.stages, hint=query.index, session=self.session) as answers:
                 return answers.to_list()
         with self._room(query.room).find(
-            query.filter, query.projection, sort=query.sort or None, limit=query.limit, hint=query.index
+            query.filter,
+            query.projection,
+            sort=query.sort or None,
+            limit=query.limit,
+            hint=query.index,
+            session=self.session,
         ) as cursor:
             return cursor.to_list()
 
     async def write_long(self, room: str, docs: Sequence[Document], writes: Sequence[Write]) -> Done:
         try:
             if docs:
-                return Done(met=len(self._room(room).insert_many(docs, ordered=False).inserted_ids))
-            result = self._room(room).bulk_write(statements(writes), ordered=False)
+                return Done(
+                    met=len(self._room(room).insert_many(docs, ordered=False, session=self.session).inserted_ids)
+                )
+            result = self._room(room).bulk_write(statements(writes), ordered=False, session=self.session)
         except BulkWriteError as error:
             return done_by_driver(error)
         return Done(met=result.matched_count + result.upserted_count)

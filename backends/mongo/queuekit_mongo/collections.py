@@ -94,6 +94,10 @@ class Names:
         """The document of a queue's totals. It lives among the jobs, so that it can ride in their writes."""
         return f"{self.namespace}/{queue}#totals"
 
+    def addition(self, queue: str, op: str) -> str:
+        """A document of totals that one call of a producer's own transaction adds: those must not meet in one."""
+        return f"{self.totals(queue)}/{op}"
+
     def worker(self, id: str) -> str:
         return f"{self.namespace}/{id}"
 

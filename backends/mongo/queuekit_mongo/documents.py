@@ -7,7 +7,7 @@ sorted by (due, lease end, end); `unique` while it holds its key; `expiry` while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from bson.datetime_ms import DatetimeMS
@@ -151,10 +151,9 @@ def conf(doc: Mapping[str, Any]) -> QueueConf:
     )  # fmt: skip
 
 
-def totals(doc: Mapping[str, Any] | None) -> Totals:
-    """What was counted; names of a newer queuekit are ignored."""
-    counted: Mapping[str, int] = {} if doc is None else doc
-    return Totals(**{name: int(counted.get(name, 0)) for name in Totals.__slots__})
+def totals(docs: Sequence[Mapping[str, Any]]) -> Totals:
+    """What was counted, in all; names of a newer queuekit are ignored."""
+    return Totals(**{name: sum(int(doc.get(name, 0)) for doc in docs) for name in Totals.__slots__})
 
 
 def beat(worker: WorkerBeat, namespace: str) -> Document:

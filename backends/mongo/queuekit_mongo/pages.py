@@ -118,6 +118,20 @@ def seen_worker(id: str, said: Document, *, ttl: int, shift: int) -> Write:
     return Write(filter={"_id": id}, update=[{"$set": {k: literal(v) for k, v in said.items()} | times}], upsert=True)
 
 
+def totals_of(key: str) -> Document:
+    """The filter of a queue's totals: the document of that key, and what transactions of producers added."""
+    return {"_id": {"$gte": key, "$lt": f"{key}0"}}  # "0" is the character behind "/"
+
+
+def totals(key: str) -> Find:
+    return Find(room=JOBS, filter=totals_of(key), index=BY_ID)
+
+
+def additions(key: str, limit: int) -> Find:
+    """Of a queue's totals, what transactions of producers added."""
+    return Find(room=JOBS, filter={"_id": under(key)}, index=BY_ID, limit=limit)
+
+
 def any_waiting(queue: str) -> Find:
     """One job that waits, if any does."""
     return Find(room=JOBS, filter=waiting(queue), index=LINE, limit=1, fields=("line",))

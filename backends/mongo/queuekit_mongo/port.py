@@ -26,7 +26,7 @@ from queuekit_mongo import commands
 from queuekit_mongo.collections import QUEUES, Names
 from queuekit_mongo.commands import Done
 from queuekit_mongo.documents import Document
-from queuekit_mongo.replies import Duplicate, meaning
+from queuekit_mongo.replies import Contended, Duplicate, meaning
 from queuekit_mongo.statements import Find, Pipe, Write
 
 P = ParamSpec("P")
@@ -77,11 +77,14 @@ class MongoPort(Protocol):
 
     @property
     def blocking(self) -> bool: ...
+    def of(self, session: Any) -> MongoPort | None: ...
+    def within(self, session: Any) -> MongoPort: ...
     async def find(self, query: Find) -> list[Document]: ...
     async def aggregate(self, pipe: Pipe) -> list[Document]: ...
     async def count(self, query: Find) -> int: ...
     async def insert(self, room: str, docs: Sequence[Document]) -> Done: ...
     async def insert_whole(self, insertion: Insertion) -> None: ...
+    async def merge(self, room: str, ids: Sequence[str], into: Write) -> None: ...
     async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done: ...
     async def update(self, room: str, write: Write) -> Document | None: ...
     async def tally(self, room: str, write: Write) -> None: ...
@@ -98,13 +101,16 @@ Method: TypeAlias = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
 
 
 def translated(method: Method[P, R]) -> Method[P, R]:
-    """Bound a port method by the port's timeout and answer driver errors by meaning.
+    """Bound a port method by the port's timeout and answer driver errors by meaning. In a caller's transaction his own
+    bounds hold, and errors stay the driver's: its labels tell who repeats the transaction what to do.
 
     `wait_for` of Python 3.11, in the driver, may pass over that its task was cancelled: who was must not go on.
     """
 
     @functools.wraps(method)
     async def bounded(self: Any, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.session is not None:
+            return await method(self, *args, **kwargs)
         before = 0 if self.blocking else cancels()
         try:
             with pymongo.timeout(self.timeout):
@@ -130,10 +136,20 @@ class Commanding(ABC):
     """The operations, over the few of the driver that a form of the port adds."""
 
     blocking = False
-    concern: Document | None = commands.SAFE
 
-    def __init__(self, names: Names, *, timeout: float, where: str) -> None:
+    def __init__(self, names: Names, *, timeout: float, where: str, session: Any = None) -> None:
         self.names, self.timeout, self.where = names, timeout, where
+        self.session = session  # a caller's own, in whose transaction all of this happens
+        self.concern = commands.SAFE if session is None else None
+
+    @abstractmethod
+    def of(self, session: Any) -> Commanding | None:
+        """A port to the same database over the client of a caller's session, without the session; None for no session
+        of this port's kind."""
+
+    @abstractmethod
+    def within(self, session: Any) -> Commanding:
+        """The same, in the session."""
 
     @abstractmethod
     async def run(self, command: Document, session: Any = None) -> Document:
@@ -192,6 +208,19 @@ class Commanding(ABC):
                 raise Duplicate(f"MongoDB at {self.where}: an id or a unique key is there already")
             if done.too_large:
                 raise PayloadTooLarge("the document of a job would be over 16 MiB")
+
+        await self.whole(work)
+
+    @translated
+    async def merge(self, room: str, ids: Sequence[str], into: Write) -> None:
+        """One transaction: remove all of these, and add what they held to another. Contended where one is gone."""
+        jobs = self._named(room)
+
+        async def work(session: Any) -> None:
+            gone = commands.done(await self.run(commands.delete(jobs, {"_id": {"$in": list(ids)}}, None), session))
+            if gone.met != len(ids):
+                raise Contended(f"MongoDB at {self.where}: another call merged these already")
+            commands.done(await self.run(commands.update(jobs, [into], None), session))
 
         await self.whole(work)
 

@@ -279,6 +279,11 @@ def known(ids: Sequence[str], fields: tuple[str, ...] = ()) -> Find:
     return Find(room=JOBS, filter={"_id": {"$in": list(ids)}}, index=BY_ID, fields=fields)
 
 
+def store() -> Find:
+    """The store's own document."""
+    return Find(room=QUEUES, filter={"_id": STORE}, index=BY_ID)
+
+
 def light(ids: Sequence[str]) -> Find:
     """Documents without what may be large in them: for whatever decides about jobs."""
     return Find(room=JOBS, filter={"_id": {"$in": list(ids)}}, index=BY_ID, without=HEAVY)

@@ -67,6 +67,11 @@ class StreamLost(QueueKitError):
     """A change stream ended; another one may be opened. Never leaves this package."""
 
 
+def transient(text: str) -> OperationFailure:
+    """What a caller's own transaction met, as the driver says it: `with_transaction` begins it anew."""
+    return OperationFailure(text, 112, {"code": 112, "errorLabels": ["TransientTransactionError"]})
+
+
 def meaning(error: PyMongoError | InvalidBSON, where: str) -> QueueKitError:
     """The error of queuekit that says what a driver error means for a caller; `where` is the redacted address."""
     if isinstance(error, BulkWriteError):

@@ -27,14 +27,21 @@ THREADS: Final = 16
 class ThreadedPort(Commanding):
     """A BlockingPort that does not hold up the loop."""
 
-    def __init__(self, inner: BlockingPort) -> None:
-        super().__init__(inner.names, timeout=inner.timeout, where=inner.where)
+    def __init__(self, inner: BlockingPort, threads: ThreadPoolExecutor | None = None) -> None:
+        super().__init__(inner.names, timeout=inner.timeout, where=inner.where, session=inner.session)
         self._inner = inner
-        self._threads = ThreadPoolExecutor(THREADS, "queuekit-mongo")
+        self._threads = threads or ThreadPoolExecutor(THREADS, "queuekit-mongo")
         self._left: set[Future[Any]] = set()  # still at work for callers that went away
 
     async def run(self, command: Document, session: Any = None) -> Document:
         return await self._hop(lambda: direct(self._inner.run(command, session)))
+
+    def of(self, session: Any) -> ThreadedPort | None:
+        inner = self._inner.of(_inside(session))
+        return None if inner is None else ThreadedPort(inner, self._threads)
+
+    def within(self, session: Any) -> ThreadedPort:
+        return ThreadedPort(self._inner.within(_inside(session)), self._threads)
 
     async def run_all(self, sent: Sequence[Document]) -> list[Document]:
         return await together([self.run(command) for command in sent])
@@ -80,3 +87,9 @@ class ThreadedPort(Commanding):
                 self._left.add(future)
                 future.add_done_callback(self._left.discard)
             raise
+
+
+def _inside(session: Any) -> Any:
+    """The driver's session inside one of Motor (`delegate`); anything else as it is."""
+    module = type(session).__module__.partition(".")[0]
+    return getattr(session, "delegate", session) if module == "motor" else session

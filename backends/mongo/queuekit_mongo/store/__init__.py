@@ -15,7 +15,7 @@ from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 from queuekit_mongo.collections import Names
 from queuekit_mongo.port import MongoPort
-from queuekit_mongo.store import alter, control, life, notify, produce, read
+from queuekit_mongo.store import alter, control, joined, life, notify, produce, read
 from queuekit_mongo.store import exchange as hot
 from queuekit_mongo.store import lease as leases
 from queuekit_mongo.store.room import Room
@@ -38,7 +38,7 @@ class MongoStore:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            parts=frozenset({"unique", "usage"}),
+            parts=frozenset({"unique", "usage"} | ({"within"} if self.room.replica else set())),
             order_skew=ORDER_SKEW,
             strays=True,
             counted_at="prune",
@@ -56,7 +56,9 @@ class MongoStore:
         return await life.ping(self.room)
 
     async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
-        return await produce.enqueue(self.room, queue, jobs, op, within)
+        if within is not None:
+            return await joined.enqueue(self.room, queue, jobs, op, within)
+        return await produce.enqueue(self.room, queue, jobs, op)
 
     async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
         return await hot.exchange(self.room, queue, op, outcomes, ask)

@@ -14,7 +14,7 @@ from queuekit.errors import Conflict, InvalidOption, Unsupported
 from queuekit_mongo import documents, moves, pages, queries, removals
 from queuekit_mongo.collections import JOBS, KEPT, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import GONE, OWN, STUB_KEPT, Document
-from queuekit_mongo.replies import Duplicate
+from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Find
 from queuekit_mongo.store.delayed import expire
 from queuekit_mongo.store.room import Room, View
@@ -83,9 +83,23 @@ class _Pruning:
         if late:
             await expire(room, self.queue, self.view, late)
             self.more = self.more or len(late) == CHUNK
+        await self._merge()
         dead = await room.port.find(removals.dead_stubs(now, CHUNK))
         if dead:
             await room.port.delete(JOBS, removals.dead([doc["_id"] for doc in dead], now))
+
+    async def _merge(self) -> None:
+        """Bring what transactions of producers added to the totals together, where there are any."""
+        room, key = self.room, self.room.names.totals(self.queue)
+        added = await room.port.find(pages.additions(key, CHUNK)) if room.replica else []
+        if added:
+            enqueued = documents.totals(added).enqueued
+            try:
+                await room.port.merge(
+                    JOBS, [doc["_id"] for doc in added], queries.add_totals(key, {"enqueued": enqueued})
+                )
+            except Contended:
+                return  # another one prunes just now
 
     async def _class(self, state: State, kept: Retention, label: str | None) -> None:
         """Bring one class of ended jobs within its limits."""
@@ -177,7 +191,7 @@ async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tupl
     more = len(docs) > limit
     if not more:
         room.take_totals(queue)
-        await room.port.delete(JOBS, {"_id": room.names.totals(queue)})
+        await room.port.delete(JOBS, pages.totals_of(room.names.totals(queue)))
         await room.port.delete(QUEUES, {"_id": key})
     room.forget(queue)
     return sum(doc["state"] != GONE for doc in doomed), more

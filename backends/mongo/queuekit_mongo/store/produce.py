@@ -19,7 +19,7 @@ from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull,
 from queuekit_mongo import documents, moves, queries
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, Document
-from queuekit_mongo.port import Full, Insertion
+from queuekit_mongo.port import Full, Insertion, MongoPort
 from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Write
 from queuekit_mongo.store.room import CONF_AGE, TALLY_AGE, Room, View, here
@@ -29,11 +29,11 @@ WHOLE_BYTES: Final = 8 * 1024 * 1024  # of bodies; a larger transaction would we
 FILLING: Final = frozenset({State.WAITING, State.DELAYED})
 
 
-async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None) -> Enqueued:
+async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
     begun = room.calls.begin(op)
     if begun.answer is not None:
         return Enqueued(now=room.now(), receipts=list(begun.answer), replayed=True)
-    _check(jobs, room.limit, within)
+    check(jobs, room.limit)
     view = await room.recent(queue)
     here(view, queue)
     size = view.limits.max_size
@@ -41,7 +41,7 @@ async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, withi
         await room.ensure(queue)
         view = await room.view(queue)
         size = view.limits.max_size
-    call = _Call(room, queue, view, op, jobs, again=begun.again)
+    call = Call(room, queue, view, op, jobs, again=begun.again)
     if jobs:
         await call.run(look_first=size is not None or any(spec.unique is not None for spec in jobs), size=size)
         await call.confirm_home()
@@ -51,10 +51,8 @@ async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, withi
     return Enqueued(now=call.now, receipts=receipts, replayed=begun.maybe and call.replayed)
 
 
-def _check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
+def check(jobs: Sequence[JobSpec], limit: int) -> None:
     """What refuses the whole call before the store is asked."""
-    if within is not None:
-        raise Unsupported("this store does not write within a session yet: enqueue after your own commit")
     if len(jobs) > BATCH_MAX:
         raise InvalidOption(f"{len(jobs)} jobs in one call are over the limit of {BATCH_MAX}")
     for spec in jobs:
@@ -65,11 +63,15 @@ def _check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
             raise PayloadTooLarge(f"job {spec.id}: {wrong}")
 
 
-class _Call:
+class Call:
     """One call on its way: which specs have their receipt, and what is still to write."""
 
-    def __init__(self, room: Room, queue: str, view: View, op: Op, jobs: Sequence[JobSpec], *, again: bool) -> None:
+    def __init__(
+        self, room: Room, queue: str, view: View, op: Op, jobs: Sequence[JobSpec], *, again: bool = False,
+        port: MongoPort | None = None,
+    ) -> None:  # fmt: skip
         self.again = again  # what an earlier try of this call made is in no total yet
+        self.port = port or room.port  # what it looks through; in a caller's transaction, that one's
         self.room, self.queue, self.view, self.op, self.jobs = room, queue, view, op, jobs
         self.key = room.names.queue(queue)
         self.now = room.now()
@@ -105,7 +107,7 @@ class _Call:
         deadline = self.room.port.monotonic() + self.room.options.timeout / 1000
         for round_ in range(ROUNDS):
             try:
-                todo, writes = await self._look() if look_first or round_ else (self._all(), [])
+                todo, writes = await self.look() if look_first or round_ else (self._all(), [])
             except Conflict:
                 await self._withdraw()
                 raise
@@ -141,15 +143,14 @@ class _Call:
                 self.receipts[index] = Receipt(spec.id, False)
         return list(first.values())
 
-    async def _look(self) -> tuple[list[int], list[Write]]:
+    async def look(self) -> tuple[list[int], list[Write]]:
         """Give receipts to what exists already; answers specs to insert and what else is to write."""
-        room = self.room
         if self.merged:  # in a round before, which came to nothing
             self.docs, self.merged = self._documents(), False
         ids = [doc["_id"] for doc in self.docs]
         keys = sorted({spec.unique.key for spec in self.jobs if spec.unique is not None})
-        there = {doc["_id"]: doc for doc in await room.port.find(queries.light(ids))}
-        holders = await room.port.find(queries.holders(self.key, keys)) if keys else []
+        there = {doc["_id"]: doc for doc in await self.port.find(queries.light(ids))}
+        holders = await self.port.find(queries.holders(self.key, keys)) if keys else []
         held: dict[str, Document] = {}
         writes: list[Write] = []
         for holder in holders:
@@ -229,7 +230,7 @@ class _Call:
         docs = [self.docs[index] for index in todo]
         if writes:
             if size is not None and (docs or self.revived):  # before the first write: a refused call leaves nothing
-                await self._fit(len(docs) + self.revived, size)
+                await self.fit(len(docs) + self.revived, size)
             done = await room.port.bulk(JOBS, writes)
             if done.met < len(writes) or done.duplicates:
                 return False
@@ -269,12 +270,12 @@ class _Call:
             gate, full = queries.touch(self.key), queries.filling(self.key)
             await room.port.insert_whole(Insertion(room=JOBS, docs=docs, gate=gate, full=full, size=size))
             return True
-        await self._fit(len(docs), size)
+        await self.fit(len(docs), size)
         return await self._insert_each(docs)
 
-    async def _fit(self, more: int, size: int) -> None:
+    async def fit(self, more: int, size: int) -> None:
         """Raises Full where so many jobs more would be over the size of the queue."""
-        have = sum([await self.room.port.count(query) for query in queries.filling(self.key)])
+        have = sum([await self.port.count(query) for query in queries.filling(self.key)])
         if have + more > size:
             raise Full(have)
 

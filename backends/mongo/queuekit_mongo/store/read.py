@@ -105,11 +105,11 @@ async def count(room: Room, queue: str) -> Counts:
             stored = (state, state + OWN) if state in TERMINAL else (state,)
             found = [await port.count(Find(room=JOBS, filter=pages.timed(key, s), index=TIMER)) for s in stored]
             states[state] = sum(found)
-    totals = await port.find(queries.known([room.names.totals(queue)]))
+    totals = await port.find(pages.totals(room.names.totals(queue)))
     return Counts(
         now=view.now, states=states, suspect=lines[Line.SUSPECT], held=lines[Line.HELD],
         oldest_waiting=await _oldest(room, key, view.now) if states[State.WAITING] else None, paused=view.paused,
-        totals=documents.totals(totals[0] if totals else None),
+        totals=documents.totals(totals),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
+from weakref import WeakSet
 
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home, Op
@@ -127,6 +128,7 @@ class Room:
         self.marks: dict[str, Mark] = {}
         self.claimed: dict[str, int] = {}  # jobs this store claimed of each queue
         self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
+        self.joined: WeakSet[Any] = WeakSet()  # clients of callers that were seen to be of this very store
         self.listeners = Listeners(port, names)
         self._views: dict[str, View] = {}
         self._pending: dict[str, Pending] = {}
