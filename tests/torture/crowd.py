@@ -116,11 +116,14 @@ def main() -> int:
     parser.add_argument("--store", action="append", choices=STORES)
     parser.add_argument("--jobs", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=35.0)
+    parser.add_argument("--strikes", type=int, default=3, help="kills of the server")
+    parser.add_argument("--every", type=float, default=0.2, help="seconds between kills of a worker")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     said = parser.parse_args()
     broken = 0
     for store in said.store or STORES:
-        crowd = Crowd(jobs=said.jobs, seconds=said.seconds)
+        kills = round(0.5 * said.seconds / said.every)
+        crowd = Crowd(jobs=said.jobs, seconds=said.seconds, strikes=said.strikes, every=said.every, kills=kills)
         breaches, figures = run(store, crowd, said.seed)
         print(json.dumps(figures), flush=True)
         broken += len(breaches)
