@@ -87,8 +87,8 @@ def test_stores_know_no_event_loop_outside_their_ports() -> None:
 
 
 def _is_port(path: Path) -> bool:
-    """A file called port.py or ports.py, or one whose classes all are ports."""
+    """A file called port.py or ports.py, line.py for what one is made of, or a file whose classes all are ports."""
     classes = [
         node.name for node in tree(path).body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     ]
-    return path.stem in ("port", "ports") or (bool(classes) and all(name.endswith("Port") for name in classes))
+    return path.stem in ("port", "ports", "line") or (bool(classes) and all(name.endswith("Port") for name in classes))

@@ -30,7 +30,8 @@ ERRORS = [
         "DuplicateTask",
     ),
     *("Unsupported", "PayloadError", "PayloadTooLarge", "StoreError", "StoreUnavailable", "QueueFull", "NotReplicated"),
-    *("EnqueueNotApplied", "Moved", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled", "ResultError"),
+    *("EnqueueNotApplied", "Moved", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled"),
+    "ResultError",
     *("JobFailed", "JobCancelled", "ResultGone", "ResultTimeout", "WouldDeadlock"),
 ]
 COMMANDS = {

@@ -227,7 +227,7 @@ async def test_a_count_removes_only_jobs_that_carry_it(harness: Harness, store: 
 async def test_the_queues_count_does_not_count_jobs_with_their_own(
     harness: Harness, store: JobStore, to: State
 ) -> None:
-    await set_limits(store, **{SAID[to]: Retention(count=2)})
+    await set_limits(store, Q, **{SAID[to]: Retention(count=2)})
     await finish(harness, store, "own1", "own2", "own3", to=to, own=Retention(count=100))
     await finish(harness, store, "q1", "q2", "q3", to=to)
     await tidy(store)
@@ -236,7 +236,7 @@ async def test_the_queues_count_does_not_count_jobs_with_their_own(
 
 @pytest.mark.parametrize("to", ENDED)
 async def test_the_queues_age_does_not_end_jobs_with_their_own(harness: Harness, store: JobStore, to: State) -> None:
-    await set_limits(store, **{SAID[to]: Retention(age=MINUTE)})
+    await set_limits(store, Q, **{SAID[to]: Retention(age=MINUTE)})
     await finish(harness, store, "own", to=to, own=Retention(age=DAY))
     await finish(harness, store, "all", to=to, own=KEEP_ALL)
     await finish(harness, store, "queue", to=to)
