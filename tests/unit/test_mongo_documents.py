@@ -13,7 +13,7 @@ from queuekit_mongo.documents import Document
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Kind, Outcome
-from queuekit.domain.query import WorkerBeat
+from queuekit.domain.query import Note, WorkerBeat
 from queuekit.domain.state import Line, State
 
 NOW = 1_800_000_000_000
@@ -82,9 +82,23 @@ def test_bytes_stay_bytes_on_every_way(data: bytes) -> None:
 def test_an_update_of_users_bytes_is_never_a_pipeline() -> None:
     """In a pipeline "$secret" would be evaluated; a classic update takes values as they are."""
     complete = queries.complete(["x"], "w:1", op="w:2", now=NOW, result=b"$secret", keep=None)
-    note = queries.note("x", "w:1", until=None, progress=b"$secret", logs=[b"$x"], kept=5)
+    note = queries.note("x", "w:1", Note(progress=b"$secret"), until=None, kept=5)
     assert isinstance(complete.update, dict)
     assert isinstance(note.update, dict)
+
+
+@pytest.mark.parametrize("start", [None, 3])
+def test_lines_and_what_comes_with_them_go_into_their_pipeline_as_literals_only(start: int | None) -> None:
+    write = queries.note("x", "$w:1", Note(progress=b"$secret", logs=(b"$x",), start=start), until=NOW, kept=5)
+
+    def bare(value: object) -> list[object]:
+        """What a server would evaluate."""
+        if isinstance(value, dict):
+            return [] if set(value) == {"$literal"} else [found for one in value.values() for found in bare(one)]
+        return [found for one in value for found in bare(one)] if isinstance(value, list) else [value]
+
+    assert {value for value in bare(write.update) if isinstance(value, str)} == {"$said.token", "$said.lines", "$logs"}
+    assert not [value for value in bare(write.update) if isinstance(value, bytes)]
 
 
 def test_what_a_worker_tells_goes_into_its_pipeline_as_literals_only() -> None:

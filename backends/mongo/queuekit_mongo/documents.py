@@ -56,7 +56,7 @@ HEAVY: Final = ("body", "result", "progress", "logs", "errors")
 JOB_FIELDS: Final = (
     "task", "version", "body", "priority", "options", "state", "line", "place", "run_at", "rev", "epoch", "claims",
     "failures", "snoozes", "crashes", "token", "worker", "claimed_at", "at", "was", "cancel", "progress", "logs",
-    "errors", "result", "reason", "keep", "keep_completed", "keep_failed", "awaited", "care", "uniq", "group",
+    "said", "errors", "result", "reason", "keep", "keep_completed", "keep_failed", "awaited", "care", "uniq", "group",
     "expires_at", "expiry", "trace",
 )  # fmt: skip
 

@@ -64,6 +64,12 @@ class Draft:
         return update
 
 
+def _unsaid(said: Mapping[str, Any], outcome: Outcome) -> list[bytes]:
+    """The lines of an outcome that its claim did not report before."""
+    known = said["lines"] if said.get("token") == outcome.token else 0
+    return list(outcome.logs[max(0, known - (known if outcome.start is None else outcome.start)) :])
+
+
 def settle(draft: Draft, outcome: Outcome, limit: int) -> Refusal | None:
     """Apply the end of a run to an active job whose token was compared, or say why not."""
     if outcome.kind not in _MOVES:
@@ -73,8 +79,9 @@ def settle(draft: Draft, outcome: Outcome, limit: int) -> Refusal | None:
     doc, kind, reason, token = draft.doc, outcome.kind, outcome.reason, outcome.token
     if outcome.progress is not None:
         doc["progress"] = bytes(outcome.progress)
-    if outcome.logs:
-        draft.push("logs", list(outcome.logs), LOGS_KEPT)
+    new = _unsaid(doc.pop("said", {}), outcome)
+    if new:
+        draft.push("logs", new, LOGS_KEPT)
     if outcome.error is not None:
         draft.push("errors", [outcome.error], ERRORS_KEPT)
     if "cancel" in doc and kind in _YIELDS:

@@ -12,6 +12,7 @@ from typing import Any
 
 from queuekit.domain.absence import Watch
 from queuekit.domain.job import Retention
+from queuekit.domain.query import Note
 from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
 from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OWN, READY, SUSPECT, Document
@@ -169,6 +170,8 @@ def drafted(old: Mapping[str, Any], update: Document) -> Write:
     """What a draft says, while the document is the one it was made from. `watch` raises no `rev`, so its mark counts
     too: an end that did not see it would remove what somebody waits for."""
     wanted = {"_id": old["_id"], "state": old["state"], "rev": old["rev"], "awaited": old.get("awaited")}
+    if "logs" in update.get("$push", {}):  # notes raise no `rev` either, and may bring the same lines
+        wanted["said"] = old.get("said")
     return Write(filter=wanted, update=update)
 
 
@@ -195,18 +198,29 @@ def renew(ids: Sequence[str], token: str, until: int) -> Write:
     )
 
 
-def note(id: str, token: str, *, until: int | None, progress: bytes | None, logs: Sequence[bytes], kept: int) -> Write:
-    """Keep what a handler reported, and renew its lease where `until` is given."""
-    update: Document = {}
-    said: Document = {}
+def note(id: str, token: str, note: Note, *, until: int | None, kept: int) -> Write:
+    """Keep what a handler reported, and renew its lease where `until` is given.
+
+    `said` is the claim, and how many lines it reported so far: of those, none is kept twice.
+    """
+    told: Document = {}
     if until is not None:
-        said["at"] = until
-    if progress is not None:
-        said["progress"] = bytes(progress)
-    if said:
-        update["$set"] = said
-    if logs:
-        update["$push"] = {"logs": {"$each": [bytes(line) for line in logs], "$slice": -kept}}
+        told["at"] = until
+    if note.progress is not None:
+        told["progress"] = literal(bytes(note.progress)) if note.logs else bytes(note.progress)
+    update: Document | list[Document] = {"$set": told}
+    if note.logs:
+        count, known = len(note.logs), "$said.lines"
+        new, lines = literal([bytes(line) for line in note.logs]), {"$add": [known, count]}
+        if note.start is not None:
+            new = {"$slice": [new, {"$max": [0, {"$subtract": [known, note.start]}]}, count]}
+            lines = {"$max": [known, note.start + count]}
+        told["logs"] = {"$slice": [{"$concatArrays": [{"$ifNull": ["$logs", []]}, new]}, -kept]}
+        before = {"$cond": [{"$eq": ["$said.token", literal(token)]}, known, 0]}
+        update = [
+            {"$set": {"said": {"token": literal(token), "lines": before}}},
+            {"$set": told | {"said.lines": lines}},
+        ]
     return Write(filter={"_id": id, "token": token, "state": "active"}, update=update)
 
 

@@ -154,5 +154,5 @@ async def annotate(room: Room, queue: str, id: str, token: str, note: Note) -> b
     if note.progress is None and not note.logs:
         docs = await room.port.find(queries.known([key], ("token", "state")))
         return any(doc["state"] == State.ACTIVE and doc.get("token") == token for doc in docs)
-    write = queries.note(key, token, until=None, progress=note.progress, logs=note.logs, kept=LOGS_KEPT)
+    write = queries.note(key, token, note, until=None, kept=LOGS_KEPT)
     return (await room.port.bulk(JOBS, [write])).met == 1

@@ -8,6 +8,7 @@ from queuekit import ids
 from queuekit.domain.absence import Watch
 from queuekit.domain.job import LOGS_KEPT
 from queuekit.domain.outcome import Hold, Recovery, Renewal
+from queuekit.domain.query import Note
 from queuekit.domain.state import State
 from queuekit_mongo import moves, queries
 from queuekit_mongo.collections import JOBS, QUEUES, after_slash
@@ -46,9 +47,8 @@ def _renewals(keys: Sequence[str], holds: Sequence[Hold], until: int) -> list[Wr
         if hold.progress is None and not hold.logs:
             silent.setdefault(hold.token, []).append(key)
         else:
-            writes.append(
-                queries.note(key, hold.token, until=until, progress=hold.progress, logs=hold.logs, kept=LOGS_KEPT)
-            )
+            note = Note(progress=hold.progress, logs=hold.logs, start=hold.start)
+            writes.append(queries.note(key, hold.token, note, until=until, kept=LOGS_KEPT))
     return writes + [queries.renew(those, token, until) for token, those in silent.items()]
 
 
