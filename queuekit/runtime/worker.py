@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("queuekit.runtime.worker")
 R = TypeVar("R")
 GAVE_BACK = 75  # exit code: jobs were given back at the deadline (EX_TEMPFAIL)
+MISCONFIGURED = 78  # exit code: starting it again would not help (EX_CONFIG)
 CLEANUP = 2.0  # seconds a cancelled coroutine has to end
 FLUSH = 10.0  # seconds the last outcomes have to get through
 _FAREWELL = 2.0
@@ -58,7 +59,7 @@ class _Stopped(Exception):
 class Worker:
     """Runs jobs of a kit's queues. `run()` blocks; `async with` and `arun()` live inside another event loop.
 
-    `exit_code` is 0, or 75 when jobs were given back at the deadline. An instance starts once.
+    `exit_code` is 0, 75 when jobs were given back at the deadline, 78 for a `max_rss` that none can keep. It starts once.
     """
 
     def __init__(self, kit: QueueKit, **options: Any) -> None:
@@ -384,6 +385,9 @@ class Worker:
         """Recycle when the process has grown too large."""
         if self.plan is not None and self.plan.max_rss is not None and rss > self.plan.max_rss:
             log.warning("worker %s holds %d bytes, over max_rss: it stops", self.id, rss)
+            if not self._announcer.done and not self.running():
+                log.error("max_rss=%d is less than a worker needs before its first job: raise it", self.plan.max_rss)
+                self.exit_code = MISCONFIGURED
             self.ask_stop()
 
 

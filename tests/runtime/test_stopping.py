@@ -10,7 +10,7 @@ import pytest
 
 from queuekit import JobContext, QueueKit, State
 from queuekit.errors import LeaseLost
-from queuekit.runtime.worker import GAVE_BACK, Worker
+from queuekit.runtime.worker import GAVE_BACK, MISCONFIGURED, Worker
 from tests.runtime.conftest import WAIT, each_store, working
 
 
@@ -309,8 +309,10 @@ async def test_a_process_below_its_limit_goes_on(kit: QueueKit) -> None:
         assert await (await quick.aenqueue()).aresult(timeout=WAIT) == "done"
 
 
-async def test_the_pulse_tells_how_large_the_process_is(kit: QueueKit) -> None:
+async def test_a_limit_that_no_worker_can_keep_is_no_reason_to_start_again(kit: QueueKit) -> None:
     @kit.task
     async def quick() -> None: ...
 
-    await asyncio.wait_for(Worker(kit, max_rss="1MiB").arun(), WAIT)  # its first look finds it larger
+    worker = Worker(kit, max_rss="1MiB")
+    await asyncio.wait_for(worker.arun(), WAIT)  # its first look finds it larger
+    assert worker.exit_code == MISCONFIGURED
