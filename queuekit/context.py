@@ -74,10 +74,10 @@ class Cancel(Exception):
 class Report:
     """What a handler says while it runs, and what it is told. Thread-safe; taken by the lease keeper and at the end."""
 
-    __slots__ = ("_cancel", "_lines", "_lock", "_logs", "_lost", "_progress")
+    __slots__ = ("_cancel", "_lines", "_logs", "_lost", "_progress")
+    _lock = threading.Lock()  # one for all: it is held for an append, and making one for each run costs more
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._progress: bytes | None = None
         self._logs: deque[bytes] = deque(maxlen=LOGS_KEPT)
         self._lines = 0  # ever added

@@ -29,6 +29,7 @@ _EVENTS: dict[Kind, tuple[JobEvent, State]] = {
     Kind.CANCELLED: ("cancelled", State.CANCELLED),
     Kind.PARKED: ("parked", State.PARKED),
 }
+_COMPLETED = Kind.COMPLETED
 _LEVELS = {Kind.FAILED: logging.ERROR, Kind.RETRY: logging.WARNING, Kind.PARKED: logging.ERROR}
 
 
@@ -51,10 +52,13 @@ class Announcer:
     def settled(self, pairs: Iterable[tuple[Claim, Outcome]]) -> None:
         """The store has accepted these ends."""
         debug, wants = log.isEnabledFor(logging.DEBUG), self._hooks.wants
+        silent = None if debug or wants("completed") else _COMPLETED  # ends that concern nobody
         for claim, outcome in pairs:
             self.done += 1
             kind = outcome.kind
-            if debug or kind is not Kind.COMPLETED:
+            if kind is silent:
+                continue
+            if debug or kind is not _COMPLETED:
                 self._log(claim, outcome)
             named = _EVENTS.get(kind)
             if named is not None and wants(named[0]):

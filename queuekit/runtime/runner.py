@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from contextvars import Context, copy_context
 from dataclasses import replace
 from functools import partial
@@ -72,13 +72,19 @@ class Runner:
         claim.report = report = Report()
         slot: Literal["async", "thread"] = "async" if definition.is_async else "thread"
         ctx = JobContext(record, report, attempts=policy.attempts, slot=slot, options=layers)
-        context = self._base.copy()
-        context.run(make_current, ctx)
         if definition.wants_context:
             args = (ctx, *args)
-        call = _Call(claim, definition, policy, ctx, context, args, kwargs, yielding)
+        call = _Call(claim, definition, policy, ctx, self._base.copy(), args, kwargs, yielding)
         bound = self._bound(definition)
         if bound is None:
+            if definition.is_async:  # most handlers that end without waiting need none of the layers below
+                try:
+                    self._begin(call)
+                except StopIteration as stop:
+                    await _forget_cancels()
+                    return self._returned(call, stop.value)
+                except BaseException as error:  # noqa: BLE001  whatever a handler raises ends its run
+                    return await self._raised(call, error)
             return await self._outcome(call)
         call.suspends()
         async with bound:
@@ -97,7 +103,6 @@ class Runner:
 
     # ------------------------------------------------------------ the run
     async def _outcome(self, call: _Call) -> Outcome | None:
-        claim, policy = call.claim, call.policy
         try:
             if call.definition.is_async:
                 value = await self._on_loop(call)
@@ -106,16 +111,17 @@ class Runner:
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001  whatever a handler raises ends its run, and never the worker
-            if claim.lingers is None:
-                await self._settle_down(claim)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                log.error(
-                    "task %s raised %s: its run failed, the worker goes on", claim.record.task, type(error).__name__
-                )
-            return self.endings.raised(claim, policy, error)
-        if claim.suspended:
-            _forget_cancels()
+            return await self._raised(call, error)
+        await _forget_cancels()
         return self._returned(call, value)
+
+    async def _raised(self, call: _Call, error: BaseException) -> Outcome | None:
+        claim = call.claim
+        if claim.lingers is None:
+            await self._settle_down(claim)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            log.error("task %s raised %s: its run failed, the worker goes on", claim.record.task, type(error).__name__)
+        return self.endings.raised(claim, call.policy, error)
 
     def _returned(self, call: _Call, value: object) -> Outcome | None:
         try:
@@ -131,16 +137,15 @@ class Runner:
         task = asyncio.current_task()
         if task is None or not task.cancelling():
             return
-        if claim.stop is None:
-            await asyncio.sleep(0)  # whoever ends the loop cancels the consumer in the same breath
-            if claim.source.closing:
-                claim.stop = Stop.SHUTDOWN
-        _forget_cancels()
+        await _forget_cancels()  # takes a turn: whoever ends the loop cancels the consumer in the same breath
+        if claim.stop is None and claim.source.closing:
+            claim.stop = Stop.SHUTDOWN
 
     async def _on_loop(self, call: _Call) -> object:
         if call.policy.timeout_ms is None:
             return await self._step(call)
-        scope = asyncio.timeout(call.policy.timeout_ms / 1000)
+        started = call.started or asyncio.get_running_loop().time()
+        scope = asyncio.timeout_at(started + call.policy.timeout_ms / 1000)
         try:
             async with scope:
                 return await self._step(call)
@@ -152,25 +157,34 @@ class Runner:
     async def _step(self, call: _Call) -> object:
         """Call the handler in its context; only if it suspends does the event loop hear of it."""
         claim = call.claim
-        self.on_loop = claim
+        if not call.begun:
+            try:
+                self._begin(call)
+            except StopIteration as stop:
+                return stop.value
+        call.suspends()
+        claim.task = asyncio.current_task()
         try:
-            waits = call.context.run(self._first_step, call)
-        except StopIteration as stop:
-            return stop.value
+            return await drive(call.coro, call.context, call.waits, self, claim)
+        finally:
+            claim.task = None
+
+    def _begin(self, call: _Call) -> None:
+        """Step the handler once; `call.waits` is what it waits for. Raises StopIteration when it is done."""
+        if call.policy.timeout_ms is not None:
+            call.started = asyncio.get_running_loop().time()
+        call.begun, self.on_loop = True, call.claim
+        try:
+            call.waits = call.context.run(self._first_step, call)
         except GeneratorExit as error:  # the handler's own: nobody closes a coroutine that runs
             raise RuntimeError("the handler raised GeneratorExit") from error
         finally:
             self.on_loop = None
-        call.suspends()
-        claim.task = asyncio.current_task()
-        try:
-            return await drive(call.coro, call.context, waits, self, claim)
-        finally:
-            claim.task = None
 
     def _first_step(self, call: _Call) -> Any:
         """Make the handler's coroutine, with injected values and middlewares around it, and step it once."""
         definition, middlewares = call.definition, self.kit.middlewares
+        make_current(call.ctx)
         if call.later is not None:
             started = call.later
         elif middlewares:
@@ -195,6 +209,7 @@ class Runner:
             values: dict[str, Any] = {}
             if call.definition.injects:
                 values = await self.injector.on_loop(call.definition.injects, stack, in_thread=True)
+            call.context.run(make_current, call.ctx)
             # A copy: the event loop may be inside the first context when the thread enters its own.
             value = await self._threaded(call, partial(call.context.copy().run, self._plain, call, values))
             if inspect.isawaitable(value):  # a function that returned a coroutine: it belongs on the loop
@@ -260,7 +275,10 @@ _NOTHING: dict[str, object] = {}
 class _Call:
     """One call of a handler and all it needs."""
 
-    __slots__ = ("args", "claim", "context", "coro", "ctx", "definition", "fn", "kwargs", "later", "policy", "yielding")
+    __slots__ = (
+        "args", "begun", "claim", "context", "coro", "ctx", "definition", "fn", "kwargs", "later", "policy", "started",
+        "waits", "yielding",
+    )  # fmt: skip
 
     def __init__(
         self, claim: Claim, definition: Definition, policy: Policy, ctx: JobContext, context: Context,
@@ -277,6 +295,9 @@ class _Call:
         self.yielding = yielding
         self.later: Any = None  # what a plain function returned to be awaited
         self.coro: Any = None
+        self.begun = False  # the handler was stepped once
+        self.waits: Any = None  # what it waits for since then
+        self.started = 0.0  # by the event loop's clock, where there is a timeout
 
     def suspends(self) -> None:
         """The slot is about to wait: let another one go on."""
@@ -294,8 +315,16 @@ async def _awaited(value: Any) -> object:
     return await value
 
 
-def _forget_cancels() -> None:
-    """Cancels meant for the handler are over: the slot's task goes on to other jobs."""
+async def _forget_cancels() -> None:
+    """Cancels meant for the handler are over: the slot's task goes on to other jobs.
+
+    One that came while the handler ran, and that it did not wait for, is delivered at the task's next wait, counted
+    back or not (until Python 3.13): so it waits here.
+    """
     task = asyncio.current_task()
-    while task is not None and task.cancelling():
+    if task is None or not task.cancelling():
+        return
+    while task.cancelling():
         task.uncancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
