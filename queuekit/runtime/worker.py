@@ -59,7 +59,7 @@ class _Stopped(Exception):
 class Worker:
     """Runs jobs of a kit's queues. `run()` blocks; `async with` and `arun()` live inside another event loop.
 
-    `exit_code` is 0, 75 when jobs were given back at the deadline, 78 for a `max_rss` that none can keep. It starts once.
+    `exit_code` is 0, 75 when jobs were given back at the deadline, 78 for a `max_rss` that none can keep. Starts once.
     """
 
     def __init__(self, kit: QueueKit, **options: Any) -> None:
