@@ -129,12 +129,13 @@ class Hub:
                     self._blink()
                     return
                 try:
-                    changed, waiting = self._changed(), {w for others in self._waiters.values() for w in others}
+                    changed = self._changed()
                 except (sqlite3.Error, StoreUnavailable) as error:
                     log.debug("cannot look for work in %s: %s", self.path, error)
                     self._blink()
-                    changed, waiting = False, set()
-            if changed and self._look(waiting):
+                    changed = False
+                waiting = {w for others in self._waiters.values() for w in others} if changed else set()
+            if waiting and self._look(waiting):
                 calm_at = clock.monotonic() + CALM
             time.sleep(QUICK if clock.monotonic() < calm_at else SLOW)  # half of what a timed wait costs
 
