@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "life", "produce", "exchange", "ends", "settle", "order", "repeats", "again", "renew", "recover", "read", "find",
-    "change", "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
+    "life", "produce", "exchange", "ends", "settle", "order", "repeats", "again", "renew", "recover", "absence", "read",
+    "find", "change", "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
 )  # fmt: skip
 
 for _family in FAMILIES:

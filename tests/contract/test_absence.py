@@ -1,0 +1,3 @@
+"""The family `absence` on every store of the matrix."""
+
+from queuekit.testing.conformance.absence import *  # noqa: F403
