@@ -111,7 +111,7 @@ async def test_a_worker_declares_its_queues_once_and_leaves_a_persons_override(
     store = await first.async_store()
     written = await store.conf("default")
     assert (written.declared.max_size, written.declared.lease, written.declared.max_crashes) == (7, 120_000, 2)
-    await first.queue("default").aconfigure(max_size=99)
+    await first.queue("default").aconfigure(max_size=99, max_crashes=5)
     worker = Worker(first, burst=True)
     await worker.arun()
     conf = await store.conf("default")
@@ -121,7 +121,9 @@ async def test_a_worker_declares_its_queues_once_and_leaves_a_persons_override(
 
     changed = with_tasks(new_kit(queues={"default": {"max_size": 8, "lease": "2m", "max_crashes": 2}}), "default")
     await Worker(changed, burst=True).arun()
-    assert (await store.conf("default")).effective.max_size == 8, "a changed declaration takes its field back"
+    now = (await store.conf("default")).effective
+    assert now.max_size == 8, "a changed declaration takes its field back"
+    assert now.max_crashes == 5, "and no other"
 
 
 def planned(options: dict[str, Any], *, queues: dict[str, Any] | None = None, **settings: Any) -> Any:

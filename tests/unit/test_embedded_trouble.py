@@ -17,7 +17,7 @@ from queuekit import clock
 from queuekit.domain.job import JobSpec, UniqueKey
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
-from queuekit.embedded import EmbeddedStore, backend, files, ops, port, transact
+from queuekit.embedded import EmbeddedStore, backend, files, ops, port, replies, transact
 from queuekit.errors import QueueFull, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
@@ -340,6 +340,23 @@ async def test_a_call_that_breaks_in_the_middle_leaves_nothing_in_the_commit_it_
     counts = await loop_store.count("q")
     assert (counts.states[State.WAITING], counts.totals.enqueued) == (7, 7)
     await loop_store.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "committing", "outcome"),
+    [
+        (sqlite3.SQLITE_IOERR, True, "unknown"),  # the sync failed: what is on the disk nobody knows
+        (sqlite3.SQLITE_IOERR, False, "refused"),
+        (sqlite3.SQLITE_BUSY, True, "refused"),
+        (sqlite3.SQLITE_CORRUPT, True, "unknown"),
+    ],
+)
+def test_only_a_commit_that_broke_on_the_disk_is_unknown(code: int, committing: bool, outcome: str) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    said = replies.translate(error, Path("/q.db"), committing=committing)
+    assert isinstance(said, StoreUnavailable)
+    assert said.outcome == outcome
 
 
 async def test_calls_that_share_a_commit_on_a_full_disk_did_nothing_and_may_be_repeated(
