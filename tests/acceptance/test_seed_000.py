@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -192,9 +193,11 @@ def test_S0_21_more_workers_started_anywhere_share_the_load(tmp_path: Path, redi
             kit.queue("q").enqueue("work", {"n": -1}).result(timeout=60)
             while kit.health("q")["q"].workers < 3:
                 assert time.monotonic() < deadline, log.read_text()
-            queue = kit.queue("q")
-            handles = kit.enqueue_many([queue.make("work", {"n": n}) for n in range(60)])
-            ran = [handle.result(timeout=60) for handle in handles]
+            queue, ran = kit.queue("q"), list[int]()
+            while len(set(ran)) < 3:  # a busy machine may hold one of them up
+                assert time.monotonic() < deadline, (Counter(ran), log.read_text())
+                handles = kit.enqueue_many([queue.make("work", {"n": n}) for n in range(30)])
+                ran += [handle.result(timeout=60) for handle in handles]
         finally:
             for worker in workers:
                 worker.terminate()
@@ -203,4 +206,4 @@ def test_S0_21_more_workers_started_anywhere_share_the_load(tmp_path: Path, redi
         kit.queue("q").obliterate(confirm="q")
     assert codes == [0, 0, 0]
     assert {worker.pid for worker in workers} == set(ran)  # each took some
-    assert (totals.completed, totals.failed, totals.waiting) == (61, 0, 0)
+    assert (totals.completed, totals.failed, totals.waiting) == (len(ran) + 1, 0, 0)
