@@ -17,7 +17,8 @@ from queuekit_redis.keys import queue_keys
 from queuekit_redis.port import BlockingPort
 
 from queuekit import ids
-from queuekit.domain.job import PRIORITY_MAX, JobSpec
+from queuekit.domain.job import PRIORITY_MAX, JobSpec, UniqueKey
+from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.errors import ConfigError, NotReplicated, SchemaMismatch, StoreUnavailable, Unsupported
 from queuekit.store.direct import direct
@@ -270,6 +271,43 @@ def test_a_waiting_job_takes_at_most_450_bytes(options: StoreOptions) -> None:
         assert client.exists(keys["run"], keys["opts"], keys["notes"]) == 0  # exactly two entries each
         assert grown <= 450, grown
         direct(store.close())
+
+
+def test_a_removed_queue_leaves_no_name_and_is_listed_when_it_comes_again(
+    redis_url: str, options: StoreOptions, plain: Any
+) -> None:
+    one, other = backend.blocking(redis_url, options), backend.blocking(redis_url, options)
+    for store in (one, other):
+        direct(store.open())
+    direct(other.enqueue("q", [JobSpec(id="a", task="t", body=b"")], Op("p", 1)))
+    direct(one.configure("bare", QueueConf(override=Limits(paused="x"))))
+    for queue in ("q", "bare", "never"):
+        assert direct(one.obliterate(queue))[1] is False
+    assert plain.smembers("{" + options.namespace + "/}:queues") == set()
+    direct(other.enqueue("q", [JobSpec(id="a", task="t", body=b"")], Op("p", 2)))  # it named the queue a moment ago
+    assert direct(one.queues()) == ["q"]
+    direct(one.enqueue("q", [JobSpec(id="b", task="t", body=b"", delay=9)], Op("o", 1)))
+    assert direct(one.queues()) == direct(other.queues()) == ["q"]
+    for store in (one, other):
+        direct(store.close())
+
+
+def test_what_a_producer_is_remembered_by_is_small(redis_url: str, options: StoreOptions, plain: Any) -> None:
+    """A record of an op stays for a day: 1,000 ids of 200 characters that were there already were 200 KB a lane."""
+    store = backend.blocking(redis_url, options)
+    direct(store.open())
+    names = [f"{n:04}" + "x" * 196 for n in range(1000)]
+    for lift in ({}, {"delay": 1}, {"unique": UniqueKey("k")}):
+        specs = [JobSpec(id=name, task="t", body=b"", **lift) for name in names[: 1000 if "unique" not in lift else 1]]
+        first = direct(store.enqueue("q", specs, Op("p", 1)))
+        again = direct(store.enqueue("q", specs, Op("p2", 1)))
+        assert [receipt.id for receipt in first.receipts] == [receipt.id for receipt in again.receipts]
+        assert {receipt.created for receipt in again.receipts} == {False}
+        assert direct(store.enqueue("q", specs, Op("p2", 1))).receipts == again.receipts
+        assert plain.hstrlen(queue_keys(options.namespace, "q")["ops"], "p2") < 2100
+        direct(store.obliterate("q"))
+        direct(store.obliterate("q"))
+    direct(store.close())
 
 
 @pytest.mark.parametrize("heavy", ["body", "logs"])

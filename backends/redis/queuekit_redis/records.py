@@ -60,7 +60,7 @@ def taken(value: bytes) -> str | None:
 def moment(at: int | None, delay: int | None) -> bytes:
     """When something is due, as scripts read it."""
     if at is not None:
-        return b"@%d" % at
+        return b"@%d" % max(at, 1)  # 0 is no time in a record; whatever was before 1970 is as long over
     return b"" if delay is None else b"+%d" % delay
 
 

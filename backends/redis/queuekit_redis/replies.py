@@ -87,7 +87,7 @@ def enqueued(queue: str, op: Op, names: Sequence[str], reply: Any) -> Enqueued:
         else:
             known = reply[2].decode().split(",")
             pairs = zip(names, known, strict=True)
-            receipts = [Receipt(name, True) if was == "+" else Receipt(was, False) for name, was in pairs]
+            receipts = [Receipt(name if was in ("+", "=") else was, was == "+") for name, was in pairs]
         return Enqueued(now=reply[1], receipts=receipts, replayed=code == 1)
     raise refused(queue, op, reply)
 

@@ -288,6 +288,18 @@ async def test_within_takes_nothing_that_is_not_of_this_store(store: JobStore) -
     assert await store.get(Q, ["a"]) == [None]
 
 
+@pytest.mark.parametrize("moment", [0, -5, -(2**40)])
+async def test_a_moment_before_1970_is_over(store: JobStore, moment: int) -> None:
+    """Zero and less are times like others: a job that is due since then runs, one that expired then never does."""
+    await Producer(store).put(spec("due", run_at=moment), spec("late", expires_at=moment), spec("plain"))
+    due = await look(store, "due")
+    assert due.state is State.WAITING
+    assert due.run_at is not None
+    assert due.run_at <= 1
+    assert names(await Worker(store).claim(5)) == ["due", "plain"]
+    assert (await look(store, "late")).state is State.CANCELLED
+
+
 async def test_created_jobs_are_counted_for_good(store: JobStore) -> None:
     producer, worker = Producer(store), Worker(store)
     await producer.put("a", spec("b", delay=HOUR), spec("c", keep_completed=KEEP_NOTHING))

@@ -151,7 +151,9 @@ async def test_a_job_too_large_is_refused_at_once(open_store: Open, begin: Begin
     assert await store.get(Q, ["a", "b"]) == [None, None]
 
 
-async def test_a_held_key_answers_with_its_holder_before_the_commit(harness: Harness, able: JobStore, begin: Begin) -> None:
+async def test_a_held_key_answers_with_its_holder_before_the_commit(
+    harness: Harness, able: JobStore, begin: Begin
+) -> None:
     await Producer(able).put(keyed("holder"))
     transaction = await begin()
     assert await join(able, transaction, keyed("b"), "c") == [Receipt("holder", False), Receipt("c", None)]

@@ -15,7 +15,8 @@
 --         unique key, '1' otherwise  ARGV[5] how many jobs
 -- ARGV[6 …] a job: id, blob (B flags, I2 priority, I2 version, B length and task, body); flags 1: then when it is due;
 --           flags 4: then opts from its second field on, and when it expires. Flags 2 is lifo.
--- RETURNS {0 new | 1 replayed, now, receipts}; receipts '' all created, else a name for each: '+' or the holder
+-- RETURNS {0 new | 1 replayed, now, receipts, [1: the queue was not there]}; receipts '' all created, else a word for
+--         each: '+' created, '=' its id was there, or the holder of its unique key
 --         {2, last n} stale · {3, home, to} moved · {4, waiting, max} full · {5, id, key} conflict
 -- COST O(jobs · log n)
 -- SINCE 1.0
@@ -37,7 +38,7 @@ if ARGV[4] == '0' and not vars[3] then
       ready[2 * made - 1] = text((byte(blob, 2) + byte(blob, 3) * 256) * BAND + MID + place + made)
       ready[2 * made], receipts[i] = id, '+'
     else
-      known, receipts[i] = true, id
+      known, receipts[i] = true, '='
     end
   end
   many('ZADD', k_ready, ready)
@@ -53,4 +54,4 @@ else
 end
 answer = known and table.concat(receipts, ',') or ''
 remember(actor, n, now, answer)
-return {0, now, answer}
+return {0, now, answer, not vars[6] and 1 or nil}

@@ -70,13 +70,17 @@ class Base:
         """How far tests moved the clock."""
         return 0 if self._shift is None else self._shift()
 
-    async def _announce(self, queues: Sequence[str]) -> None:
-        """Put queues on the list of all, which is in another slot, before they get their first job."""
+    async def _announce(self, queues: Sequence[str], *, anew: bool = False) -> bool:
+        """Put queues on the list of all, which is in another slot, before their first job. Answers whether it asked.
+
+        They are known to be there for a minute, or as long as their first job does not come `anew`.
+        """
         now = clock.monotonic()
-        fresh = [queue for queue in queues if now - self._announced.get(queue, -_ANNOUNCED) >= _ANNOUNCED]
+        fresh = [queue for queue in queues if anew or now - self._announced.get(queue, -_ANNOUNCED) >= _ANNOUNCED]
         if fresh:
             await self._port.commands([(b"SADD", self._store["queues"], *fresh)])
             self._announced.update(dict.fromkeys(fresh, now))
+        return bool(fresh)
 
 
 def bounded(many: int, what: str) -> None:

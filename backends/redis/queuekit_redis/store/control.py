@@ -69,10 +69,17 @@ class Control(Base):
         return removed, bool(more)
 
     async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
-        """One script; see obliterate.lua. The name stays on the list of all, where nothing is found under it."""
+        """One script; see obliterate.lua. Then the name goes from the list of all, unless it is in use again."""
         code, *reply = await self._call("obliterate", queue, [1 if force else 0, max(1, min(limit, 1000))])
         if code:
             raise Conflict(f"queue {queue} has {reply[0]} active jobs: stop its workers first, or force")
+        if not reply[1]:
+            keys = self._keys(queue)
+            self._announced.pop(queue, None)
+            await self._port.commands([(b"SREM", self._store["queues"], queue)])
+            (there,) = await self._port.commands([(b"EXISTS", keys["jobs"], keys["conf"], keys["vars"])])
+            if there:
+                await self._announce((queue,), anew=True)
         return reply[0], bool(reply[1])
 
     async def beat(self, worker: WorkerBeat, ttl: int) -> int:

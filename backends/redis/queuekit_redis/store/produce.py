@@ -29,6 +29,8 @@ class Produce(Within):
         if within is not None:
             return await self._join(queue, jobs, within)
         args[3] = kind
-        await self._announce((queue,))
+        named = await self._announce((queue,))
         reply = await self._call("enqueue", queue, [*args, *specs])
+        if len(reply) > 3 and not named:  # the queue was removed since it was named
+            await self._announce((queue,), anew=True)
         return enqueued(queue, op, [spec.id for spec in jobs], reply)

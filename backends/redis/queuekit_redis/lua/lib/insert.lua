@@ -62,7 +62,7 @@ local function insert(count, max_size, place, front, enqueued, created, receipts
     elseif not known then
       put(id, blob, flags, due, o, expires)
     end
-    receipts[i], a = known or '+', stop
+    receipts[i], a = known == id and '=' or known or '+', stop
   end
   keep()
   call('HSET', k_vars, 'place', text(place), 'front', text(front), 'enqueued', text(enqueued + made))
