@@ -74,7 +74,19 @@ def run(row: Row, python: Path) -> None:
     row.version = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
     begun = time.monotonic()
     for chosen in TESTS[driver]:
-        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
+        command = [
+            str(python),
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-n",
+            "2",
+            "--dist",
+            "worksteal",
+            *chosen,
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         ended = ENDED.findall(done.stdout)
         said = {word: int(n) for n, word in re.findall(r"(\d+) (\w+)", ended[-1] if ended else "")}
