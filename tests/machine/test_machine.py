@@ -30,7 +30,7 @@ class Case:
 
 
 CASES = (
-    Case(("sqlite",), 30), Case(("redis",), 30), Case(("mongo",), 12), Case(("redis", "mongo"), 6),
+    Case(("sqlite",), 30), Case(("redis",), 30), Case(("mongo",), 8), Case(("redis", "mongo"), 4),
     Case(("redis", "sqlite"), 10), Case(("redis",), 6, blocking=False), Case(("mongo",), 3, blocking=False),
     Case(("sqlite",), 4, blocking=False),
 )  # fmt: skip

@@ -71,6 +71,14 @@ def records(found: Iterable[JobRecord | None], base: int) -> dict[str, Any]:
     return told
 
 
+def sorted_by(job: JobRecord, base: int) -> float | None:
+    """The time by which jobs of its state are listed, None for those that wait."""
+    moment = {State.WAITING: None, State.DELAYED: job.run_at, State.ACTIVE: job.lease_until}.get(
+        job.state, job.ended_at
+    )
+    return None if moment is None else round((moment - base) / QUARTER) / 4
+
+
 def differences(a: Any, b: Any, path: str = "") -> list[str]:
     """Where two plain values differ, one line each."""
     if isinstance(a, dict) and isinstance(b, dict):

@@ -51,7 +51,7 @@ leases: Final = spans(2, 6, 40)
 everies: Final = st.sampled_from([2 * UNIT + QUARTER, 2000 * UNIT + QUARTER])
 limits: Final = st.builds(
     Limits,
-    paused=maybe(st.sampled_from(["", "night"]), 8),
+    paused=maybe(st.sampled_from(["", "night"]), 5),
     max_size=maybe(st.sampled_from([1, 4]), 8),
     max_crashes=maybe(st.sampled_from([1, 2])),
     keep_completed=maybe(retentions, 3),

@@ -69,7 +69,7 @@ class Duel:
         self.units = 0
         self.over = False
         self.began_tidy = self.plan.tidy
-        self.revs: dict[str, int] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}  # as they were last seen, on the first side
         self.tally.runs += 1
 
     @property
@@ -79,7 +79,11 @@ class Duel:
 
     def rev(self, id: str) -> int:
         """The revision of a job as it was last seen."""
-        return self.revs.get(id, 1)
+        return int(self.jobs[id]["rev"]) if id in self.jobs else 1
+
+    def those(self, *states: State) -> list[str]:
+        """The jobs that were last seen in these states."""
+        return sorted(name for name, job in self.jobs.items() if job["state"] in states)
 
     def close(self) -> None:
         clock.now_ms = _now_ms
@@ -171,7 +175,7 @@ class Duel:
         """Compare what both hold: every job and the counts at each step, the rest in turns."""
         jobs = self.each(lambda side: alike.records(side.run(side.stores[0].get(Q, IDS + PROBES)), side.base))
         self.same("jobs", jobs)
-        self.revs = {name: one["rev"] for name, one in jobs[0].items()}
+        self.jobs = jobs[0]
         counts = self.each(lambda side: side.run(side.stores[0].count(Q)))
         told = [alike.plain(one, side.base) for one, side in zip(counts, self.sides, strict=True)]
         totals, waited = ([one.pop(name) for one in told] for name in ("totals", "oldest_waiting"))
@@ -202,17 +206,19 @@ class Duel:
 
     def pages(self, state: State, task: str | None) -> None:
         """Compare all pages of a state."""
-        self.same(f"find {state}", self.each(partial(self._paged, state, task)))
+        told = self.each(partial(self._paged, state, task))
+        injected = any(side.injected for side in self.sides)
+        self.same(f"find {state}", [self.tolerance.pages(one, state, injected=injected) for one in told])
 
     def _paged(self, state: State, task: str | None, side: Side) -> list[Any]:
         found: list[Any] = []
         cursor: str | None = None
         while True:
             page = side.run(side.stores[0].find(Q, Where(state=state, task=task, limit=3, cursor=cursor)))
-            found += [(job.id, job.state.value) for job in page.records]
+            found += [[alike.sorted_by(job, side.base), job.id, job.state.value] for job in page.records]
             cursor = page.cursor
             if cursor is None:
-                return [list(pair) for pair in found]
+                return found
 
     # ------------------------------------------------------------------ the end
 

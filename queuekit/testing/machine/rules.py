@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -16,12 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from queuekit.domain.job import JobSpec, Retention
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Hold, Kind, Op, Outcome
-from queuekit.domain.query import Change, Note
+from queuekit.domain.query import Change, Note, Verb
 from queuekit.domain.state import TERMINAL, State
 from queuekit.testing.machine import draws
 from queuekit.testing.machine.alike import HALF, UNIT
 from queuekit.testing.machine.draws import Ending, Luck
-from queuekit.testing.machine.duel import Duel
+from queuekit.testing.machine.duel import IDS, Duel
 from queuekit.testing.machine.steps import (
     Alter,
     Annotate,
@@ -39,7 +39,16 @@ from queuekit.testing.machine.steps import (
 )
 
 Call: TypeAlias = Put | Work | Alter
-AGAIN = 12  # steps after which nobody repeats a call any more: less than a minute
+FIT: Final = {
+    Verb.CANCEL: (State.WAITING, State.DELAYED, State.ACTIVE, State.PARKED),
+    Verb.RETRY: (*TERMINAL, State.PARKED),
+    Verb.PROMOTE: (State.DELAYED,),
+    Verb.RESCHEDULE: (State.WAITING, State.DELAYED),
+    Verb.REPLACE: (State.WAITING, State.DELAYED, State.PARKED),
+    Verb.REOPEN: (State.PARKED,),
+    Verb.DELETE: (*TERMINAL, State.PARKED, State.WAITING, State.DELAYED),
+}
+AGAIN: Final = 12  # steps after which nobody repeats a call any more: less than a minute
 
 
 class Machine(RuleBasedStateMachine):
@@ -55,6 +64,9 @@ class Machine(RuleBasedStateMachine):
         self.held: dict[str, list[tuple[str, str]]] = defaultdict(list)  # an actor's claims: (id, token)
         self.ghosts: list[tuple[str, str]] = []  # claims that nobody remembers
         self.sent: list[tuple[int, Call]] = []  # calls with an op, and when
+        self.lines: dict[tuple[str, str], int] = defaultdict(int)  # how many a claim has reported
+        self.troubled = Trouble.NONE  # of the step that is being made
+        self.drawn = 0
         self.slots: dict[int, tuple[int, str]] = {}  # moments at which something is due, and who chose them
 
     @initialize(tidy=st.booleans(), jobs=st.lists(draws.specs(unique=False), min_size=3, max_size=8))
@@ -85,7 +97,9 @@ class Machine(RuleBasedStateMachine):
         Else the milliseconds that calls took would decide its order, and that on each side by itself.
         """
         assert self.duel is not None
-        now, mine = self.duel.now, (len(self.duel.steps), kind)
+        alone = self.duel.tolerance.dues(self.troubled)
+        self.drawn += alone
+        now, mine = self.duel.now, (len(self.duel.steps), f"{kind} {self.drawn}" if alone else kind)
         while ms > 0 and self.slots.setdefault(now + ms, mine) != mine:
             ms += UNIT
         return ms
@@ -123,6 +137,7 @@ class Machine(RuleBasedStateMachine):
 
     def put(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
         assert self.duel is not None
+        self.troubled = luck.trouble
         now = self.duel.now
         moved = tuple(
             replace(
@@ -157,6 +172,16 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ workers
 
+    def start_of(self, claim: tuple[str, str], count: int, turn: int, luck: Luck) -> int | None:
+        """How many lines of a claim were reported before; now and then less, as of a worker whose answer was lost.
+
+        Without it every line is new: nothing for a call that is repeated.
+        """
+        known = self.lines[claim]
+        said = None if turn % 3 == 0 and not luck.trouble else max(0, known - turn % 2)
+        self.lines[claim] = max(known, (known if said is None else said) + count)
+        return said if count else None
+
     def outcome(self, worker: str, end: Ending) -> Outcome:
         """An end of a claim there is: of this worker, of another, or one that nobody remembers."""
         mine, others = self.held[worker], [claim for claims in self.held.values() for claim in claims] + self.ghosts
@@ -168,6 +193,7 @@ class Machine(RuleBasedStateMachine):
             job = "nobody"
         n = end.detail
         failed = end.kind in (Kind.RETRY, Kind.FAILED)
+        logs = (b"l", b"m") if n in (9, 10) else (b"k",) * 600 if n == 11 and end.pick == 3 else ()
         return Outcome(
             job,
             token,
@@ -181,15 +207,17 @@ class Machine(RuleBasedStateMachine):
             at=self.at(end.at),
             keep=self.keep(end.keep),
             progress=b"p" if n == 9 else None,
-            logs=(b"l", b"m") if n in (9, 10) else (b"k",) * 600 if n == 11 and end.pick == 3 else (),
+            logs=logs,
+            start=self.start_of((job, token), len(logs), end.pick, Luck()),
         )
 
     def exchange(self, who: int, endings: list[Ending], ask: Ask, luck: Luck) -> None:
         assert self.duel is not None
+        self.troubled = luck.trouble
         worker = self.worker(who)
         outcomes = tuple(self.outcome(worker, end) for end in endings)
         if luck.trouble:
-            outcomes = self.duel.tolerance.outcomes(outcomes)
+            outcomes = self.duel.tolerance.outcomes(outcomes, tidy=self.duel.plan.tidy)
         want = self.duel.tolerance.want(ask.want, luck.trouble)
         ask = replace(ask, worker=worker, lease=self.due(ask.lease), want=want)
         step = Work(op=self.op(worker), outcomes=outcomes, ask=ask, **luck.said(worker))
@@ -225,13 +253,14 @@ class Machine(RuleBasedStateMachine):
         worker = self.worker(who)
         known = (self.held[worker] or self.ghosts) if detail < 7 else self.ghosts
         held = list(dict.fromkeys(known[pick % len(known)] for pick in those if known))
-        logs = (b"n",) if detail in (1, 2) and not luck.trouble else ()  # repeated by nature, they stand there twice
+        logs = (b"n", b"m") if detail in (1, 2) else ()
         holds = [
             Hold(
-                id=job, token="w9.9:9" if detail == 6 else token, progress=b"q" if detail in (1, 3) else None, logs=logs
+                id=job, token="w9.9:9" if detail == 6 else token, progress=b"q" if detail in (1, 3) else None,
+                logs=logs, start=self.start_of((job, token), len(logs), who, luck),
             )
             for job, token in held
-        ]
+        ]  # fmt: skip
         upto = (worker, self.calls[worker]) if detail in (4, 5) else ("", 0)
         self.do(Renew(holds=tuple(holds), lease=self.due(lease), actor=upto[0], upto=upto[1], **luck.said()))
 
@@ -240,9 +269,9 @@ class Machine(RuleBasedStateMachine):
     def annotate(self, who: int, pick: int, detail: int, luck: Luck) -> None:
         known = self.held[self.worker(who)] or self.ghosts or [("a", "w9.9:9")]
         job, token = known[pick % len(known)]
-        note = Note(
-            progress=b"z" if detail < 2 else None, logs=(b"k",) if detail in (1, 3) and not luck.trouble else ()
-        )
+        logs = (b"k",) if detail in (1, 3) else ()
+        start = self.start_of((job, token), len(logs), pick, luck)
+        note = Note(progress=b"z" if detail < 2 else None, logs=logs, start=start)
         self.do(Annotate(id=job, token=token, note=note, **luck.said()))
 
     @precondition(holds)
@@ -267,8 +296,16 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ people
 
+    def aimed(self, one: Change) -> Change:
+        """The change of a job that it may be made of, mostly: the drawn id stands for which of them."""
+        assert self.duel is not None
+        fit = self.duel.those(*FIT[one.verb])
+        number = IDS.index(one.id)
+        return one if number % 4 == 0 or not fit else replace(one, id=fit[number % len(fit)])
+
     def alter(self, those: list[Change], luck: Luck) -> None:
         assert self.duel is not None
+        self.troubled = luck.trouble
         made = [
             replace(
                 one,
@@ -276,7 +313,7 @@ class Machine(RuleBasedStateMachine):
                 run_at=self.at(one.run_at),
                 rev=None if one.rev is None else self.duel.rev(one.id) + one.rev,
             )
-            for one in those
+            for one in map(self.aimed, those)
         ]
         actor = f"c{luck.host}"
         step = Alter(op=self.op(actor), changes=tuple(made), **luck.said(actor))
@@ -289,6 +326,20 @@ class Machine(RuleBasedStateMachine):
     @rule(those=st.lists(draws.changes(), min_size=2, max_size=5), luck=draws.lucks())
     def change_many(self, those: list[Change], luck: Luck) -> None:
         self.alter(those, luck)
+
+    @precondition(holds)
+    @rule(pick=draws.picks, who=draws.spoken, endings=st.lists(draws.endings(), max_size=2), luck=draws.lucks())
+    def cancel_a_run(self, pick: int, who: int, endings: list[Ending], luck: Luck) -> None:
+        """Somebody cancels what runs; the worker hears of it, or ends the run without having heard."""
+        worker = self.worker(who)
+        held = self.held[worker] or self.ghosts
+        if held:
+            self.alter(
+                [Change(id=held[pick % len(held)][0], verb=Verb.CANCEL, reason="r" if pick % 2 else None)], Luck()
+            )
+            holds = tuple(Hold(id=job, token=token) for job, token in dict(held).items())
+            self.do(Renew(holds=holds, lease=self.due(6 * UNIT + HALF), **luck.said()))
+            self.exchange(who, endings, Ask(), Luck())
 
     @rule(one=draws.limits, declared=st.booleans(), off=st.sampled_from([0, 0, 0, 0, 1, -1]), luck=draws.lucks())
     def configure(self, one: Limits, declared: bool, off: int, luck: Luck) -> None:

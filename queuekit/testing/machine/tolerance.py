@@ -13,6 +13,7 @@ from typing import Any
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Outcome
+from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.machine.script import troubled
 from queuekit.testing.machine.steps import Prune, Put, Recover, Renew, Step, Trouble, Work
@@ -24,7 +25,8 @@ class Tolerance:
 
     strays: bool  # one store reports strays and the other does not
     forgetful: bool  # a store answers a repeat from its jobs: after a restart no old call is made again, and a call
-    # whose answer is lost names a job once, because the job tells by which call it was settled, not by which outcome
+    # whose answer is lost names a job once, because the job tells by which call it was settled, not by which outcome;
+    # what such a call writes, two tries may write, a few ms apart
     counts: bool  # one store counts retention at prune only: runs either use no counts, or prune after each step
     totals: bool  # what a call did whose answer was lost may be missing from a store's totals
 
@@ -56,9 +58,19 @@ class Tolerance:
             job.expires_at is not None or job.expires_in is not None for job in step.jobs
         )
 
-    def outcomes(self, all: Sequence[Outcome]) -> tuple[Outcome, ...]:
-        """Those of a call whose answer will be lost."""
-        return tuple({one.id: one for one in all}.values()) if self.forgetful else tuple(all)
+    def outcomes(self, all: Sequence[Outcome], *, tidy: bool) -> tuple[Outcome, ...]:
+        """Those of a call whose answer will be lost; a single one where the count of those that ended decides."""
+        once = tuple({one.id: one for one in all}.values())
+        return (once[:1] if tidy else once) if self.forgetful else tuple(all)
+
+    def dues(self, trouble: Trouble) -> bool:
+        """Whether each time a call names must be one of its own: its parts may be written by two tries."""
+        return self.forgetful and trouble is not Trouble.NONE
+
+    def pages(self, told: list[list[Any]], state: State, *, injected: bool) -> list[list[Any]]:
+        """Jobs of a page walk as (time, id): what two tries wrote need not stand in the order of the ids."""
+        ordered = state is State.WAITING or not (injected and self.forgetful)
+        return told if ordered else sorted(told, key=lambda job: (job[0] is None, job[0] or 0, job[1]))
 
     def want(self, want: int, trouble: Trouble) -> int:
         """How many a call may ask for: one that dies between its claims, each atomic alone, has fewer when repeated."""
