@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,11 @@ TABLE = Path(__file__).with_name("budgets.toml")
 SLACK = 1.12  # a ceiling over the figure it was set from
 LEAST = 0.02  # and at least so much: figures near zero may vary by one of something
 WIDE = {"blocks kept": 0.5}  # what the interpreter keeps for itself is not the same each time
+MACHINES = {
+    "instructions": "python",
+    "calls": "python",
+    "machine steps": "sqlite",
+}  # what only one version of a machine repeats
 HEAD = """\
 # What one job costs, counted: [figure when this was written, ceiling]. A test fails above a ceiling.
 # Where a change lowers a figure for good, or raises one for a reason worth it: make guard, and say why in the commit.
@@ -28,6 +35,17 @@ class Budget:
     ceiling: float
 
 
+def versions() -> dict[str, str]:
+    """What the counts of machines depend on, as it is here."""
+    return {"python": "{}.{}".format(*sys.version_info), "sqlite": "{}.{}".format(*sqlite3.sqlite_version_info)}
+
+
+def comparable() -> frozenset[str]:
+    """Which kinds of machine are those the table was written on: another one has instructions of its own."""
+    here, there = versions(), tomllib.loads(TABLE.read_text("utf-8"))["about"]
+    return frozenset(name for name, version in here.items() if there.get(name) == version)
+
+
 def read() -> dict[str, dict[str, dict[str, Budget]]]:
     """place -> scene -> what -> budget."""
     table = tomllib.loads(TABLE.read_text("utf-8"))
@@ -36,6 +54,7 @@ def read() -> dict[str, dict[str, dict[str, Budget]]]:
             scene: {what: Budget(*pair) for what, pair in rows.items()} for scene, rows in scenes.items()
         }
         for place, scenes in table.items()
+        if place != "about"
     }  # fmt: skip
 
 
@@ -44,6 +63,8 @@ def complaints(place: str, scene: str, counted: Counted) -> list[str]:
     budgets = read().get(place, {}).get(scene, {})
     said = []
     for what in sorted({*budgets, *counted}):
+        if MACHINES.get(what, "") in versions().keys() - comparable():
+            continue
         if what not in budgets:
             said.append(f"{place}, {scene}: {what} = {counted[what]:g} has no budget: make guard")
         elif what not in counted:
@@ -59,7 +80,7 @@ def complaints(place: str, scene: str, counted: Counted) -> list[str]:
 
 def written(found: Mapping[str, Mapping[str, Counted]]) -> str:
     """The table as text."""
-    lines = [HEAD]
+    lines = [HEAD, "[about]", *(f'{name} = "{version}"' for name, version in versions().items()), ""]
     for place, scenes in found.items():
         for scene, counted in scenes.items():
             lines.append(f"[{place}.{scene}]")
