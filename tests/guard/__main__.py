@@ -23,8 +23,10 @@ def measured() -> dict[str, dict[str, Counted]]:
             "mongo": stores.on_mongo(mongo.url),
             "sqlite": stores.on_sqlite(Path(folder)),
         }
+        looped = {"redis_async": stores.on_redis_async(redis.url), "mongo_async": stores.on_mongo_async(mongo.url)}
     for scenes in found.values():
         scenes["idle_second"] = stores.idle_second(scenes, asked)
+    found |= looped
     found["worker"] = {
         "drain_100": worker.drain(100, 500, 1500), "drain_1": worker.drain(1, 100, 300), "idle_minute": asked,
     }  # fmt: skip

@@ -5,8 +5,9 @@ A scene is made ready first; only what it does itself is counted, and divided by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Coroutine, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from queuekit import ids
 from queuekit.domain.job import JobSpec
@@ -16,6 +17,7 @@ from queuekit.store.direct import direct
 from queuekit.store.protocol import JobStore
 from tests.guard.budgets import Counted
 
+Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 PAYLOAD = b'j{"user":"user-123","note":"' + b"x" * 70 + b'"}'
 ONE = 100  # calls of the scene enqueue_one
 
@@ -30,10 +32,10 @@ class Scene:
 
 
 class Stage:
-    """The scenes over one store. `advance` moves the store's clock by ms."""
+    """The scenes over one store. `advance` moves the store's clock by ms, `run` gets the answer of a call."""
 
-    def __init__(self, store: JobStore, advance: Callable[[int], None]) -> None:
-        self._store, self._advance = store, advance
+    def __init__(self, store: JobStore, advance: Callable[[int], None], run: Run = direct) -> None:
+        self._store, self._advance, self._run = store, advance, run
         self._actor, self._n = ids.nonce(), 0
 
     def scenes(self) -> Iterator[Scene]:
@@ -60,7 +62,7 @@ class Stage:
 
     def _enqueue(self, queue: str, jobs: int, delay: int | None = None) -> None:
         specs = [JobSpec(id=ids.job_id(), task="work", body=PAYLOAD, delay=delay) for _ in range(jobs)]
-        direct(self._store.enqueue(queue, specs, self._op()))
+        self._run(self._store.enqueue(queue, specs, self._op()))
 
     def _one_by_one(self, jobs: int) -> None:
         for _ in range(jobs):
@@ -71,7 +73,7 @@ class Stage:
         done, outcomes = 0, list[Outcome]()
         while done < jobs:
             want = min(batch, jobs - done - len(outcomes))
-            said = direct(self._store.exchange(queue, self._op(), outcomes, Ask(want=want, worker="guard")))
+            said = self._run(self._store.exchange(queue, self._op(), outcomes, Ask(want=want, worker="guard")))
             assert not said.refused
             done += len(outcomes)
             outcomes = [Outcome(job.id, job.token or "", Kind.COMPLETED) for job in said.claims]
@@ -84,25 +86,29 @@ class Stage:
 
     def _idle(self) -> Iterator[tuple[str, Callable[[], None]]]:
         """What a worker asks while nothing is to do."""
-        store = self._store
+        store, run = self._store, self._run
         beat = WorkerBeat(id="w", host="h", pid=1, queues=("idle",), concurrency=1, started_at=0)
-        yield "exchange", lambda: _none(direct(store.exchange("idle", self._op(), [], Ask(want=1))).claims)
-        yield "recover", lambda: _none(direct(store.recover("idle")).suspects)
-        yield "beat", lambda: _none(direct(store.beat(beat, 1000)) == 0)
-        yield "conf", lambda: _none(direct(store.conf("idle")).rev)
-        yield "prune", lambda: _none(direct(store.prune("idle"))[0])
-        direct(store.wait(["idle"], 1))  # what was rung for so far is heard now
-        yield "wait", lambda: _none(direct(store.wait(["idle"], 1)))
+        yield "exchange", lambda: _none(run(store.exchange("idle", self._op(), [], Ask(want=1))).claims)
+        yield "recover", lambda: _none(run(store.recover("idle")).suspects)
+        yield "beat", lambda: _none(run(store.beat(beat, 1000)) == 0)
+        yield "conf", lambda: _none(run(store.conf("idle")).rev)
+        yield "prune", lambda: _none(run(store.prune("idle"))[0])
+        run(store.wait(["idle"], 1))  # what was rung for so far is heard now
+        yield "wait", lambda: _none(run(store.wait(["idle"], 1)))
 
 
 def _none(found: object) -> None:
     assert not found
 
 
-def counted(stage: Stage, count: Callable[[], dict[str, float]]) -> dict[str, Counted]:
-    """Every scene's counts for one job; `count` tells what was counted since the beginning."""
+def counted(
+    stage: Stage, count: Callable[[], dict[str, float]], only: Container[str] | None = None
+) -> dict[str, Counted]:
+    """Every scene's counts for one job, or those of some; `count` tells what was counted since the beginning."""
     found: dict[str, Counted] = {}
     for scene in stage.scenes():
+        if only is not None and scene.name not in only:
+            continue
         before = count()
         scene.act()
         after = count()

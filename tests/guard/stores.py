@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -62,6 +63,58 @@ def on_redis(url: str) -> dict[str, Counted]:
         direct(store.close())
         client.close()
     return found
+
+
+LOOPED = ("drain_1", "drain_10", "idle_exchange")  # what is counted of the other port too
+
+
+def on_redis_async(url: str) -> dict[str, Counted]:
+    """The same through the port of event loops: commands, and reads of the server, one a round trip of small calls."""
+    from queuekit_redis.backend import RedisBackend
+
+    client = redis.Redis.from_url(url)
+    store: Any = RedisBackend().asynchronous(url, StoreOptions(namespace=ids.nonce()[:12]))
+    asked = 0
+
+    def count() -> dict[str, float]:
+        nonlocal asked
+        asked += 2
+        stats: Any = client.info("commandstats")
+        reads = int(client.info("stats")["total_reads_processed"])
+        own = stats.get("cmdstat_info", {"calls": 0})["calls"]
+        return {"commands": sum(one["calls"] for one in stats.values()) - own, "round trips": reads - asked}
+
+    with asyncio.Runner() as runner:
+        runner.run(store.open())
+        try:
+            return counted(Stage(store, lambda ms: None, runner.run), count, LOOPED)
+        finally:
+            for key in client.scan_iter(match="{" + store._namespace + "*", count=1000):
+                client.unlink(key)
+            runner.run(store.close())
+            client.close()
+
+
+def on_mongo_async(url: str) -> dict[str, Counted]:
+    """Commands through the port of event loops."""
+    made = import_module("queuekit_mongo.backend")
+    heard = _Heard()
+    made._CLIENT["event_listeners"] = [heard]
+    try:
+        store = made.MongoBackend().asynchronous(url, StoreOptions(namespace=ids.nonce()[:12]))
+    finally:
+        del made._CLIENT["event_listeners"]
+    ticks = iter(range(10**9))
+    store.room.port.monotonic = lambda: next(ticks) / 5000
+    with asyncio.Runner() as runner:
+        runner.run(store.open())
+        try:
+            return counted(Stage(store, lambda ms: None, runner.run), lambda: {"commands": heard.commands}, LOOPED)
+        finally:
+            for queue in runner.run(store.queues()):
+                while runner.run(store.obliterate(queue, force=True))[1]:
+                    pass
+            runner.run(store.close())
 
 
 class _Heard(monitoring.CommandListener):

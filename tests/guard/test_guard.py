@@ -33,6 +33,16 @@ def test_redis_gets_no_more_commands_than_its_budget(redis_url: str, asked: dict
     assert complaints("redis", found) == []
 
 
+@pytest.mark.store("redis")
+def test_redis_gets_no_more_from_an_event_loop(redis_url: str) -> None:
+    assert complaints("redis_async", stores.on_redis_async(redis_url)) == []
+
+
+@pytest.mark.store("mongo")
+def test_mongodb_gets_no_more_from_an_event_loop(mongo_url: str) -> None:
+    assert complaints("mongo_async", stores.on_mongo_async(mongo_url)) == []
+
+
 @pytest.mark.store("mongo")
 def test_mongodb_gets_no_more_commands_and_writes_than_its_budget(mongo_url: str, asked: dict[str, float]) -> None:
     found = stores.on_mongo(mongo_url)
