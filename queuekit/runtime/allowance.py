@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from queuekit import clock
+
+if TYPE_CHECKING:
+    from queuekit.runtime.source import Source
+
+_PATIENCE: Final = 0.5  # seconds
 
 
 class Allowance:
@@ -10,10 +18,50 @@ class Allowance:
 
     def __init__(self, max_jobs: int | None = None, spent: Callable[[], None] = lambda: None) -> None:
         self.left = max_jobs
-        self.suspects = 0
+        self.suspects = 0  # in hand
+        self.taken_in_all = 0
         self.wakes: list[Callable[[], None]] = []  # called when what one consumer asked for is free for others again
         self._asked = 0  # jobs that calls under way may bring
         self._spent = spent
+        self._by: Source | None = None  # whose call under way may bring a suspect
+        self._last: Source | None = None  # whose call was the last that might
+        self._waiting: dict[Source, Callable[[], None]] = {}  # were not allowed to, and how to wake them
+        self._patience = 0.0  # monotonic: until then the others go before the last
+
+    def may_take_suspect(self, source: Source, wake: Callable[[], None]) -> bool:
+        """Whether the call that begins may bring one. `wake` is called when one that may not should ask again."""
+        if self.suspects or self._by is not None or self._before(source):
+            self._waiting[source] = wake
+            return False
+        self._waiting.pop(source, None)
+        self._by = self._last = source
+        return True
+
+    def suspect_answered(self, source: Source, brought: int) -> None:
+        """That call is over and brought so many."""
+        self.suspects += brought
+        if self._by is source:
+            self._by = None
+            self._offer()
+
+    def suspect_ended(self) -> None:
+        """One in hand has ended."""
+        self.suspects -= 1
+        self._offer()
+
+    def _before(self, source: Source) -> bool:
+        """Whether others may ask before this one: it was the last, and they could not."""
+        if not self._waiting or source is not self._last or clock.monotonic() >= self._patience:
+            return False
+        return any(other is not source for other in self._waiting)
+
+    def _offer(self) -> None:
+        """Another suspect may be asked for: those that could not have a moment to do so before the last does again."""
+        if self._waiting and not self.suspects:
+            self._patience = clock.monotonic() + _PATIENCE
+            for source, wake in tuple(self._waiting.items()):
+                source.wake()
+                wake()
 
     def bound(self, free: int) -> int:
         """How many of these free slots may be filled."""

@@ -31,8 +31,8 @@ class Claim:
     lease keeper's lock, and read by the event loop once the keeper has let the claim go."""
 
     __slots__ = (
-        "id", "lease_end", "lingers", "reason", "record", "report", "sending", "settled", "source", "stop", "suspended",
-        "task", "token", "unsent",
+        "id", "lease_end", "lingers", "reason", "record", "refused", "report", "sending", "settled", "source", "stop",
+        "suspended", "task", "token", "unsent",
     )  # fmt: skip
 
     def __init__(self, record: JobRecord, source: Source, lease_end: float) -> None:
@@ -47,6 +47,7 @@ class Claim:
         self.suspended = False  # the handler let the loop go on at least once
         self.stop: Stop | None = None
         self.reason = ""  # of a cancel
+        self.refused = False  # the store would not take its outcome: a failure that says so is on its way
         self.settled = False  # its outcome is built: nothing may build another
         self.sending = False  # progress or logs are under way to the store
         self.unsent: Note | None = None  # taken from the report, not acknowledged

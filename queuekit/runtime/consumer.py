@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from queuekit import clock
 from queuekit.domain.job import BATCH_MAX
-from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refusal
-from queuekit.domain.redact import redact
+from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Outcome, Refusal
 from queuekit.domain.state import Line
-from queuekit.errors import Stale, StoreUnavailable
 from queuekit.runtime.agent import raise_if_cancelled
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.announcer import Announcer
+from queuekit.runtime.call import Caller, GaveUp, Request, Unfit
 from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.lease_keeper import LeaseKeeper
 from queuekit.runtime.order import Order
@@ -29,23 +26,10 @@ from queuekit.runtime.source import Source
 from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.consumer")
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between repeats, each spread over [half, whole]
+_SUSPECT = Line.SUSPECT
+LARGE = 50  # slots from which on a call beside running handlers pays for being two, whatever they do
+SHORT = 0.002  # seconds since the last call within which fewer slots are not worth another while claims wait
 SOON = 0.02  # seconds until the next look while claims wait for their slots: nobody rings when the last has begun
-
-
-class GaveUp(Exception):
-    """The store did not answer before the worker had to end."""
-
-
-@dataclass(slots=True)
-class _Request:
-    """One call, repeated with the same arguments until it is answered."""
-
-    source: Source
-    op: Op
-    ask: Ask
-    pairs: list[tuple[Claim, Outcome]]
-    outcomes: list[Outcome]
 
 
 class Consumer:
@@ -58,7 +42,7 @@ class Consumer:
         self.sources = sources
         self.slots = Slots(size, runner, ended=self._ended, freed=self._freed)
         self.order = Order(sources, strict=strict, size=size)
-        self.store = store
+        self.caller = Caller(store, announcer, self._pause)
         self.runner = runner
         self.keeper = keeper
         self.announcer = announcer
@@ -71,7 +55,8 @@ class Consumer:
         self._rung = False
         self._abandoned = False
         self._give_up = asyncio.Event()
-        self._request: _Request | None = None  # made, and not answered
+        self._request: Request | None = None  # made, and not answered
+        self._called = 0.0  # monotonic, when the last one was made
 
     @property
     def drained(self) -> bool:
@@ -95,7 +80,7 @@ class Consumer:
                 self.close()
                 self.abandon()
             except GaveUp:
-                left = sum(len(source.outbox) for source in self.sources)
+                left = sum(len(source.outbox) + len(source.alone) for source in self.sources)
                 self.given_back += left
                 if not left:
                     break
@@ -154,8 +139,8 @@ class Consumer:
         if claim.settled:
             return
         claim.settled = True
-        if claim.record.line is Line.SUSPECT:
-            self.allowance.suspects -= 1
+        if claim.record.line is _SUSPECT:
+            self.allowance.suspect_ended()
         if outcome is None:
             self.announcer.lost(claim)
             return
@@ -165,14 +150,22 @@ class Consumer:
 
     def _freed(self) -> bool:
         """A slot may be taken again. True: a call is worth while now, so let the consumer make it."""
-        slots = self.slots
-        if slots.ready and slots.free * 2 < slots.size:
+        if not self._worthwhile():
             return False
         waiter, self._rung = self._waiter, True
         if waiter is None or waiter.done():
             return False
         waiter.set_result(None)
         return True
+
+    def _worthwhile(self) -> bool:
+        """Whether to call the store now: not for a few slots while claims wait that will be run in a moment."""
+        slots = self.slots
+        if not slots.ready:
+            return True
+        if slots.free * 2 < slots.size:
+            return False
+        return slots.size >= LARGE or clock.monotonic() - self._called > SHORT
 
     # ------------------------------------------------------------ the loop
     async def _work(self) -> None:
@@ -184,7 +177,7 @@ class Consumer:
                 await self._perform(self._request)
                 continue
             chosen = None
-            if not slots.ready or slots.free * 2 >= slots.size:
+            if self._worthwhile():
                 chosen = self.order.choose(clock.monotonic(), self.allowance.bound(slots.free))
             if chosen is not None:
                 await self._exchange(*chosen)
@@ -217,25 +210,32 @@ class Consumer:
                 timer.cancel()
 
     async def _exchange(self, source: Source, want: int) -> None:
+        alone = bool(source.alone)  # one outcome that may be at fault: nothing goes with it
         pairs = self._outgoing(source)
-        room = BATCH_MAX - len(pairs)
+        room, want = (0, 0) if alone else (BATCH_MAX - len(pairs), want)
         strays, source.strays = source.strays[:room], source.strays[room:]
         if not pairs and not strays and not want:
             await self._rest()  # all that was to send waits for its notes to arrive
             return
-        ask = Ask(want=want, lease=source.lease, suspect=self.allowance.suspects == 0, worker=self.runner.worker)
-        self._request = _Request(source, source.op(), ask, pairs, [outcome for _, outcome in pairs] + strays)
-        self.allowance.asked(want)
+        allowance = self.allowance
+        suspect = allowance.may_take_suspect(source, self.wake) if want else allowance.suspects == 0
+        ask = Ask(want=want, lease=source.lease, suspect=suspect, worker=self.runner.worker)
+        self._request = Request(source, source.op(), ask, pairs, [outcome for _, outcome in pairs] + strays)
+        allowance.asked(want)
+        self._called = clock.monotonic()
         await self._perform(self._request)
 
-    async def _perform(self, request: _Request) -> None:
+    async def _perform(self, request: Request) -> None:
         """Get the answer, and do what follows from it."""
         source, pairs = request.source, request.pairs
         try:
-            reply, sent = await self._answer(request)
+            reply, sent = await self.caller.answer(request)
         except GaveUp:
             source.outbox[:0] = pairs
             raise
+        except Unfit as error:
+            self._unfit(request, error)
+            return
         self._request = None
         self.keeper.gone(source, (claim for claim, _ in pairs))
         if reply.refused:
@@ -243,10 +243,34 @@ class Consumer:
         if pairs:
             self.announcer.settled(pairs)
         self._heard(source, request.ask.want, reply)
+        self.allowance.suspect_answered(source, sum(record.line is _SUSPECT for record in reply.claims))
         if reply.claims:
             self._claimed(source, reply, sent)
         self.allowance.answered(request.ask.want)
         source.heard = request.op.n
+
+    def _unfit(self, request: Request, error: Unfit) -> None:
+        """The store takes everything but this: find the outcome that is at fault, and save the others."""
+        source, pairs, strays = request.source, request.pairs, request.outcomes[len(request.pairs) :]
+        self._request = None
+        self.allowance.suspect_answered(source, 0)
+        self.allowance.answered(request.ask.want)
+        if len(request.outcomes) > 1:
+            log.error("queue %s: %d outcomes are sent one by one: %s", source.queue, len(request.outcomes), error)
+            source.alone += pairs
+            source.strays += strays if pairs else []
+            return
+        for claim, outcome in pairs:
+            if not claim.refused:
+                claim.refused = True
+                source.alone.insert(0, (claim, self.runner.endings.refused(claim, str(error))))
+                continue
+            log.critical(
+                "job %s: the store takes no outcome of this run (%s); it runs again when its lease ends: %s",
+                claim.record.ref, outcome.kind.value, error, extra=claim.about,
+            )  # fmt: skip
+            self.keeper.gone(source, [claim])
+            self.announcer.lost(claim)
 
     def _outgoing(self, source: Source) -> list[tuple[Claim, Outcome]]:
         """Outcomes to send now; from here on their leases are not renewed."""
@@ -262,42 +286,10 @@ class Consumer:
                 claim.hand_in(outcome)
         return pairs
 
-    async def _answer(self, request: _Request) -> tuple[Exchange, float]:
-        """The reply, and when the answered try was sent. The same request is made until somebody answers."""
-        source, pause, away_since = request.source, FIRST_PAUSE, 0.0
-        while True:
-            sent = clock.monotonic()
-            try:
-                reply = await self.store.exchange(source.queue, request.op, request.outcomes, request.ask)
-            except Stale:
-                log.error("queue %s: the store is behind its own past; going on as a new actor", source.queue)
-                source.reborn()
-                request.op = source.op()
-                continue
-            except Exception as error:  # noqa: BLE001  whatever it is, the outcomes in this call must not be lost
-                source.doubt = clock.monotonic() + source.lease / 1000
-                if not away_since:
-                    away_since = sent
-                    self._away(source, error)
-            else:
-                if away_since:
-                    log.warning("queue %s: store is back after %.1f s", source.queue, clock.monotonic() - away_since)
-                return reply, sent
-            await self._pause(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _away(self, source: Source, error: Exception) -> None:
-        if isinstance(error, StoreUnavailable):
-            log.warning("queue %s: store unavailable, repeating until it answers: %s", source.queue, redact(str(error)))
-        else:
-            log.error("queue %s: the exchange failed, repeating it", source.queue, exc_info=error)
-        self.announcer.error(source.queue, error)
-
     async def _pause(self, seconds: float) -> None:
         """Wait between repeats, unless the worker must end."""
-        wait = seconds * random.uniform(0.5, 1.0)  # noqa: S311  spreading retries needs no secrecy
         try:
-            await asyncio.wait_for(self._give_up.wait(), wait)
+            await asyncio.wait_for(self._give_up.wait(), seconds)
         except TimeoutError:
             return
         raise GaveUp
@@ -339,8 +331,6 @@ class Consumer:
         for record in reply.claims:
             left = source.lease if record.lease_until is None else record.lease_until - reply.now
             claim = Claim(record, source, sent + left / 1000)
-            if record.line is Line.SUSPECT:
-                self.allowance.suspects += 1
             if claim.lease_end > clock.monotonic():
                 claims.append(claim)
             else:  # the answer came so late that others may have the job: not ours to run

@@ -26,6 +26,7 @@ class Source:
         self.heard = 0  # the n whose reply was taken in: claims up to it are known here
         self.held = 0  # slots this queue's claims occupy
         self.outbox: list[tuple[Claim, Outcome]] = []
+        self.alone: list[tuple[Claim, Outcome]] = []  # to be sent one by one: the store will not take one of them
         self.strays: list[Outcome] = []  # claims the store holds for us that we never got: give them back
         self.doubt = 0.0  # monotonic: until then a call that seemed lost may arrive, and claim what nobody hears of
         self.hungry = True  # may have work
@@ -48,7 +49,7 @@ class Source:
     @property
     def unsettled(self) -> bool:
         """Whether something waits to be sent."""
-        return bool(self.outbox or self.strays)
+        return bool(self.outbox or self.strays or self.alone)
 
     def op(self) -> Op:
         """The next call's op."""
@@ -78,6 +79,8 @@ class Source:
 
     def batch(self) -> list[tuple[Claim, Outcome]]:
         """Outcomes for one call, taken out of the box."""
+        if self.alone:
+            return [self.alone.pop(0)]
         ready, self.outbox = self.outbox[:BATCH_MAX], self.outbox[BATCH_MAX:]
         return ready
 

@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome, Refusal
 from queuekit.domain.state import Line
@@ -104,7 +106,7 @@ async def test_no_call_carries_more_ends_than_a_store_takes() -> None:
         sent.append(len(outcomes))
         return Exchange(now=0)
 
-    one.store.exchange = exchange  # type: ignore[method-assign]
+    one.caller.store.exchange = exchange  # type: ignore[method-assign]
     one.keeper.settling = lambda source, claims: set()  # type: ignore[method-assign]
     source.outbox = [(a_claim(source, f"a{n}"), Outcome(f"a{n}", "x:1", Kind.COMPLETED)) for n in range(BATCH_MAX + 3)]
     source.strays = [Outcome(f"s{n}", "x:2", Kind.RELEASED) for n in range(5)]
@@ -122,9 +124,60 @@ async def test_only_ends_the_store_has_taken_are_announced() -> None:
         assert told == [], "nothing is announced before the answer"
         return Exchange(now=0, refused=[("a", Refusal.LOST), ("c", Refusal.GONE)])
 
-    one.store.exchange = exchange  # type: ignore[method-assign]
+    one.caller.store.exchange = exchange  # type: ignore[method-assign]
     one.keeper.settling = lambda source, claims: set()  # type: ignore[method-assign]
     one.announcer.settled = lambda pairs: told.extend(claim.id for claim, _ in pairs)  # type: ignore[method-assign]
     source.outbox = [(a_claim(source, name), Outcome(name, "x:1", Kind.COMPLETED)) for name in "abcd"]
     await one._exchange(source, 0)
     assert told == ["b", "d"]
+
+
+def test_all_consumers_of_a_worker_ask_for_one_suspect_at_a_time() -> None:
+    allowance = Allowance()
+    a, b = Source("a", cap=4, lease=1000), Source("b", cap=4, lease=1000)
+    woken: list[str] = []
+    for source in (a, b):
+        source.hungry = False
+
+    def may(source: Source) -> bool:
+        return allowance.may_take_suspect(source, lambda: woken.append(source.queue))
+
+    assert may(a)
+    assert not may(b), "a's call may bring one"
+    allowance.suspect_answered(a, 0)
+    assert woken == ["b"]
+    assert b.hungry
+    assert not may(a), "b could not: now it goes first"
+    assert may(b)
+    allowance.suspect_answered(b, 1)
+    assert not may(a)
+    assert not may(b)
+    woken.clear()
+    allowance.suspect_ended()
+    assert sorted(woken) == ["a", "b"]
+    assert may(a)
+    allowance.suspect_answered(a, 0)
+    assert may(b)
+
+
+def test_a_consumer_that_cannot_ask_does_not_keep_suspects_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("queuekit.clock.monotonic", lambda: now)
+    allowance = Allowance()
+    a, b = Source("a", cap=4, lease=1000), Source("b", cap=4, lease=1000)
+    assert allowance.may_take_suspect(a, lambda: None)
+    assert not allowance.may_take_suspect(b, lambda: None)
+    allowance.suspect_answered(a, 0)
+    assert not allowance.may_take_suspect(a, lambda: None)
+    now += 1
+    assert allowance.may_take_suspect(a, lambda: None)
+
+
+def test_a_queue_alone_waits_for_nobody() -> None:
+    allowance = Allowance()
+    source = Source("a", cap=4, lease=1000)
+    for _ in range(3):
+        assert allowance.may_take_suspect(source, lambda: None)
+        allowance.suspect_answered(source, 1)
+        assert not allowance.may_take_suspect(source, lambda: None)
+        allowance.suspect_ended()

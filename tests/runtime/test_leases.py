@@ -240,9 +240,9 @@ async def test_an_idle_worker_renews_nothing_and_asks_little(new_kit: Callable[.
         await handle.aresult(timeout=WAIT)
         blocking = Counting(kit.blocking_store())
         worker._keeper._store = lambda: blocking  # type: ignore[assignment,return-value]  # a store to its users
-        spying = [Counting(consumer.store) for consumer in worker._consumers]
+        spying = [Counting(consumer.caller.store) for consumer in worker._consumers]
         for consumer, spy in zip(worker._consumers, spying, strict=True):
-            consumer.store = spy  # type: ignore[assignment]  # as above
+            consumer.caller.store = spy  # type: ignore[assignment]  # as above
         await asyncio.sleep(1.5)  # not for something to come: for nothing to come
         assert blocking.calls == {}
         assert sum(sum(spy.calls.values()) for spy in spying) <= 1

@@ -57,7 +57,7 @@ async def put_between(kit: QueueKit, fault: Any) -> Faulty:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("queuekit.runtime.consumer.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("queuekit.runtime.call.FIRST_PAUSE", 0.01)
 
 
 @each_store
