@@ -102,7 +102,7 @@ def move_slot(slot: int, source: Node, target: Node) -> None:
     here, there = source.ask("CLUSTER", "MYID"), target.ask("CLUSTER", "MYID")
     target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", here)
     source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", there)
-    until(lambda: refusals(source, "TRYAGAIN") >= 3)  # some keys are there, others never were
+    until(lambda: refusals(source, "TRYAGAIN") + refusals(source, "ASK") >= 3)  # some keys are there, others never were
     while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
         source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
     asked = refusals(source, "ASK")

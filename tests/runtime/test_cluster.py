@@ -121,7 +121,7 @@ async def test_a_slot_that_moves_while_jobs_run_loses_none() -> None:
         assert set(ran) == set(acknowledged), "an acknowledged job was lost"
         assert set(ran.values()) == {1}, "a job ran twice"
         assert (await (await kit.async_store()).count("default")).totals.completed == len(acknowledged)
-        assert all(refusals(source, word) for word in ("TRYAGAIN", "ASK"))
+        assert refusals(source, "ASK")
         with redis.Redis.from_url(target.url) as client:
             assert client.exists(queue_keys("n", "default")["vars"])
         await idle.aclose()
