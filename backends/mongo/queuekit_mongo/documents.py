@@ -24,6 +24,7 @@ Document: TypeAlias = dict[str, Any]
 GONE: Final = "gone"  # a stub: the job was removed, its id still answers repeats; no state of the domain
 OWN: Final = "/own"  # behind the state of an ended job whose retention is not the queue's: counted by itself
 STUB_KEPT: Final = 120_000  # ms a stub answers repeats; producers stop repeating after 60 s (seam.md 2)
+DID_KEPT: Final = 32  # calls a job remembers, each for as long
 # Numbers, because the index sorts by them: suspects before ready before held.
 LINES: Final = {Line.SUSPECT: 0, Line.READY: 1, Line.HELD: 2}
 SUSPECT: Final = LINES[Line.SUSPECT]
@@ -126,6 +127,17 @@ def record(doc: Mapping[str, Any]) -> JobRecord:
     if "uniq" in own:
         job.unique = UniqueKey(**doc["uniq"])
     return job
+
+
+def did(doc: Mapping[str, Any], op: str) -> Document | None:
+    """What a call did to this job, while it may still be repeated."""
+    return next((one for one in doc.get("did", ()) if one["op"] == op), None)
+
+
+def note(doc: Document, op: str, now: int, **told: object) -> None:
+    """Let the document remember a call, and others that may still be repeated: `DID_KEPT` of them at most."""
+    others = [one for one in doc.get("did", ()) if one["op"] != op and one["at"] > now - STUB_KEPT]
+    doc["did"] = [*others[1 - DID_KEPT :], {"op": op, "at": now, **told}]
 
 
 def state_of(doc: Mapping[str, Any]) -> State | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from queuekit.domain.outcome import Kind
+from queuekit.domain.outcome import Kind, Receipt
 from queuekit.domain.query import Change, Verb
 from queuekit.domain.state import State
 from queuekit.errors import Stale
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
+from queuekit.testing.conformance.unique import keyed
 from queuekit.testing.conformance.words import (
     HOUR,
     MINUTE,
@@ -109,3 +110,28 @@ async def test_a_lane_may_enqueue_change_and_enqueue_again(store: JobStore) -> N
     assert created(await store.enqueue(Q, specs(["a"]), lane.op())) == [True]
     assert (await store.change(Q, [Change(id="a", verb=Verb.CANCEL)], lane.op()))[0].ok
     assert created(await store.enqueue(Q, specs(["a", "b"]), lane.op())) == [False, True]
+
+
+async def test_a_change_repeated_after_others_changed_the_job_does_nothing(open_store: Open, store: JobStore) -> None:
+    await Producer(store).put("a")
+    op, cancel = Actor().op(), [Change(id="a", verb=Verb.CANCEL)]
+    first = await store.change(Q, cancel, op)
+    for verb in (Verb.RETRY, Verb.CANCEL, Verb.RETRY):
+        await store.change(Q, [Change(id="a", verb=verb)], Actor().op())
+    kept = await look(store, "a")
+
+    assert await (await open_store()).change(Q, cancel, op) == first
+    assert await look(store, "a") == kept
+    assert (await totals(store)).cancelled == 2
+
+
+async def test_a_replacement_repeated_after_another_one_does_nothing(open_store: Open, able: JobStore) -> None:
+    await Producer(able).put(keyed("holder", body=b"jold"))
+    op, late = Actor().op(), keyed("b", how="replace", body=b"jb")
+    assert (await able.enqueue(Q, [late], op)).receipts == [Receipt("holder", False)]
+    await Producer(able).put(keyed("c", how="replace", body=b"jc"))
+    kept = await look(able, "holder")
+
+    again = await (await open_store()).enqueue(Q, [late], op)
+    assert again.receipts == [Receipt("holder", False)]
+    assert await look(able, "holder") == kept

@@ -1,6 +1,6 @@
 """The families `change` and `annotate`: what a person does to jobs, and what a handler reports of its own.
 
-`did` in the document is the call that changed it last: the same call repeated finds its answer there.
+`did` in the document are the calls that changed it of late: one of them repeated finds its answer there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from queuekit.domain.outcome import Op
 from queuekit.domain.query import Change, Changed, No, Note, Verb
 from queuekit.domain.state import State
 from queuekit.errors import PayloadTooLarge, StoreUnavailable
-from queuekit_mongo import moves, queries
+from queuekit_mongo import documents, moves, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import GONE, Document, state_of
 from queuekit_mongo.statements import Write
@@ -78,8 +78,8 @@ class _Changing:
 
     def _draft(self, index: int, one: Change, doc: Document | None, held: dict[str, Any]) -> moves.Draft | None:
         """What a change makes of a document; None where the answer is known without writing."""
-        did = {} if doc is None else doc.get("did", {})
-        told = did.get("told", {}) if did.get("op") == self.op.token else {}
+        did = None if doc is None else documents.did(doc, self.op.token)
+        told = {} if did is None else did.get("told", {})
         if str(index) in told:
             self.answers[index] = _told(one.id, *told[str(index)])
             return None
@@ -105,9 +105,8 @@ class _Changing:
             return None
         said = {i: answer for i, answer in self.answers.items() if answer.id == one.id and i < index}
         said[index] = Changed(id=one.id, ok=True, state=state_of(draft.doc))
-        draft.doc["did"] = {
-            "op": self.op.token, "told": {str(i): [answer.no or "", answer.state or ""] for i, answer in said.items()}
-        }  # fmt: skip
+        told = {str(i): [answer.no or "", answer.state or ""] for i, answer in said.items()}
+        documents.note(draft.doc, self.op.token, self.view.now, told=told)
         return draft
 
     async def _holders(self, docs: Any, changes: Any) -> dict[str, str]:
@@ -137,8 +136,13 @@ class _Changing:
             raise PayloadTooLarge(f"job {changes[drafts[position][0]].id}: its document would be over 16 MiB")
         if done.met < len(writes):  # others were faster, or a key was taken: the next round sees what they left
             read = [draft.old["_id"] for _, draft in drafts]
-            now = {doc["_id"]: doc.get("did", {}) for doc in await room.port.find(queries.known(read, ("did",)))}
-            drafts = [(i, d) for i, d in drafts if now.get(d.old["_id"]) == d.doc["did"]]
+            now = {doc["_id"]: doc for doc in await room.port.find(queries.known(read, ("did",)))}
+            mine = documents.did
+            drafts = [
+                (i, d)
+                for i, d in drafts
+                if mine(now.get(d.old["_id"], {}), self.op.token) == mine(d.doc, self.op.token)
+            ]
         for index, draft in drafts:
             self.answers[index] = Changed(id=changes[index].id, ok=True, state=state_of(draft.doc))
             room.tally(self.queue, draft.counts)

@@ -210,19 +210,20 @@ class Call:
         spec, doc = self.jobs[index], self.docs[index]
         assert spec.unique is not None
         own = any(holder is one for one in self.docs)
-        if holder["state"] not in FILLING or (not own and holder.get("did", {}).get("op") == self.op.token):
+        if holder["state"] not in FILLING or (not own and documents.did(holder, self.op.token) is not None):
             return
         due = doc.get("run_at")
         if due is not None and spec.unique.max_wait is not None:
             due = min(due, holder["created_at"] + spec.unique.max_wait)
         if own:
             moves.replace_new(holder, doc, due, self.now, self.backs[index])
-            holder["did"], self.merged = {"op": self.op.token}, True
+            documents.note(holder, self.op.token, self.now)
+            self.merged = True
             return
         draft = drafts.setdefault(holder["_id"], self.room.draft(holder, self.view))
         draft.now, draft.back = self.now, lambda: self.backs[index]
         moves.replace(draft, doc, due)
-        draft.doc["did"] = {"op": self.op.token}
+        documents.note(draft.doc, self.op.token, self.now)
 
     async def _write(self, todo: list[int], writes: list[Write], size: int | None) -> bool:
         """Write a round; False where something was not as it had been read."""
