@@ -143,12 +143,12 @@ def _measured(store: str, asked: argparse.Namespace) -> Iterator[Figure]:
 def _scaled(store: str, asked: argparse.Namespace) -> Iterator[Figure]:
     """The figures of a long queue beside those of a short one, on a server each, in turn."""
     figures: dict[str, Figure] = {}
-    with _served(store) as (few, _), _served(store) as (many, _):
+    with _served(store) as (few, one), _served(store) as (many, other):
         for _ in range(asked.rounds):
-            short = list(_child("scale", store, few, asked, ["--waiting", str(scale.FEW)]))
-            long = list(_child("scale", store, many, asked, ["--waiting", str(asked.scale)]))
-            for one, other in zip(short, long, strict=True):
-                _figure(figures, store, one).add(other["value"], one["value"])
+            short = list(_child("scale", store, few, asked, ["--pid", str(one), "--waiting", str(scale.FEW)]))
+            long = list(_child("scale", store, many, asked, ["--pid", str(other), "--waiting", str(asked.scale)]))
+            for with_few, with_many in zip(short, long, strict=True):
+                _figure(figures, store, with_few).add(with_many["value"], with_few["value"])
     yield from figures.values()
 
 

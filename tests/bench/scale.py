@@ -28,9 +28,10 @@ CALLS: Final = 500  # of enqueue_one
 class Backlog:
     """A queue where `waiting` jobs stay."""
 
-    def __init__(self, store: str, waiting: int, shrink: int) -> None:
+    def __init__(self, store: str, waiting: int, pid: int, shrink: int) -> None:
         self.jobs = {width: count // shrink for width, count in JOBS[store].items()}
         self.waiting = waiting
+        self.pid = pid  # of the server; 0 where there is none
         self.ground = Ground(kit, Settings.load(), Sizes(jobs=self.jobs[100], runs=1))
         have = self._states().get(State.WAITING, 0)
         if have < waiting:
@@ -44,14 +45,18 @@ class Backlog:
         self.ground.fill(QUEUE, "noop", count)
         if concurrency == 100:
             yield Sample("enqueue_many", count / (perf() - start), "jobs/s")
+        served = metrics.cpu_seconds(self.pid)
         with self.ground.crew() as crew:
             hand = crew.start({"queue": QUEUE, "concurrency": concurrency, "max_jobs": count}, listen=True)
             said = last_line(hand, crew)
+        served = metrics.cpu_seconds(self.pid) - served
         done, left = self._completed() - before, self._states().get(State.WAITING)
         if said["runs"] != count or done != count or left != self.waiting:
             raise BenchFailed(f"{count} jobs to run: the handlers ran {said['runs']}, {done} completed, {left} wait")
         yield Sample(f"drain_{concurrency}", count / number(said, "seconds"), "jobs/s")
         yield Sample(f"drain_{concurrency}_worker_cpu", number(said, "cpu") / count * 1e6, "us/job")
+        if self.pid:
+            yield Sample(f"drain_{concurrency}_server_cpu", served / count * 1e6, "us/job")
 
     def enqueue_one(self) -> Iterator[Sample]:
         """Microseconds of one sync call; the jobs are removed again."""
@@ -93,10 +98,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", required=True, choices=JOBS)
     parser.add_argument("--waiting", type=int, required=True)
+    parser.add_argument("--pid", type=int, default=0)
     parser.add_argument("--shrink", type=int, default=1)
     parser.add_argument("--metrics", required=True)
     asked = parser.parse_args()
-    backlog = Backlog(asked.store, asked.waiting, asked.shrink)
+    backlog = Backlog(asked.store, asked.waiting, asked.pid, asked.shrink)
     try:
         for name in asked.metrics.split(","):
             for sample in METRICS[name](backlog):
