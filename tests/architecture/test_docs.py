@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from queuekit.testing.conformance.suite import FAMILIES
 from tests.architecture import ROOT, tracked
 
 PAGES = [ROOT / name for name in tracked() if name.endswith(".md") and (ROOT / name).is_file()]
@@ -37,3 +38,8 @@ def test_every_decision_has_its_own_number() -> None:
     numbers = [path.name[:3] for path in (ROOT / "docs" / "decisions").glob("*.md")]
     assert sorted(set(numbers)) == sorted(numbers)
     assert len(numbers) > 30
+
+
+def test_every_family_of_the_suite_stands_on_the_page_about_backends() -> None:
+    page = (ROOT / "docs" / "writing-a-backend.md").read_text()
+    assert {name for name in FAMILIES if f"| `{name}` |" not in page} == set()
