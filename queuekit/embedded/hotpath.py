@@ -124,7 +124,8 @@ def _claim(work: Work, line: int, want: int, op: Op, ask: Ask) -> list[JobRecord
     claims: list[JobRecord] = []
     passed = 0
     while want > 0 and passed < EXPIRED and ledger.counts[line]:
-        found = rows.wholes(work.conn, _FIRST, (ledger.q, line, want))
+        read = rows.whole if want == 1 else rows.wholes
+        found = read(work.conn, _FIRST, (ledger.q, line, want))
         live = [row for row in found if row.expires_at is None or row.expires_at > now]
         if len(live) < len(found):
             late = [row.id for row in found if row.expires_at is not None and row.expires_at <= now]

@@ -121,6 +121,8 @@ def _packed(names: Sequence[str]) -> str:
 
 
 _JOBS: Final = f"SELECT {_packed(Job._fields)} FROM (SELECT * FROM jobs"
+_ONE: Final = f"SELECT {JOB} FROM jobs WHERE q = ? AND id = ?"
+_WHOLE: Final = f"SELECT {', '.join(Whole._fields)} FROM jobs"
 _WHOLES: Final = f"SELECT {_packed(Whole._fields)} FROM (SELECT * FROM jobs"
 
 
@@ -154,8 +156,17 @@ def wholes(conn: sqlite3.Connection, tail: str, values: Sequence[object]) -> lis
     return [Whole._make(row) for row in found]
 
 
+def whole(conn: sqlite3.Connection, tail: str, values: Sequence[object]) -> list[Whole]:
+    """As `wholes` where at most one is wanted: nothing is packed and unpacked, and one row is one step too."""
+    row = conn.execute(f"{_WHOLE} {tail}", values).fetchone()
+    return [] if row is None else [Whole._make(row)]
+
+
 def by_id(conn: sqlite3.Connection, q: int, ids: Sequence[str]) -> dict[str, Job]:
     """The jobs of these ids that exist."""
+    if len(ids) == 1:
+        row = conn.execute(_ONE, (q, ids[0])).fetchone()
+        return {} if row is None else {row[1]: Job._make(row)}
     tail = "WHERE q = ? AND id IN (SELECT value FROM json_each(?))"
     return {job.id: job for job in jobs(conn, tail, (q, many(ids)))}
 
