@@ -14,6 +14,7 @@ from queuekit_mongo.statements import Find, Group, Pipe, Write
 from queuekit_mongo.store import MongoStore
 
 from queuekit import ids
+from queuekit.domain.absence import Watch
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
@@ -116,7 +117,18 @@ def asked(store: MongoStore) -> dict[str, tuple[Find | Pipe | Write, int]]:
     page = pages.waiting_page(key, (1, 5, 1, "x"), 10)
     ended = pages.timed_page(key, "completed", (FAR, "x"), 10, -1)
     timed = {s: pages.timed_page(key, s, None, 10, 1)[0] for s in ("delayed", "active", "parked")}
+    key_of_totals = store.room.names.totals("q")
     return {
+        "totals": (pages.totals(key_of_totals), 2),
+        "additions to the totals": (pages.additions(key_of_totals, 10), 11),
+        "the store": (queries.store(), 1),
+        "known": (queries.known(waiting), 20),
+        "light": (queries.light(waiting), 20),
+        "time": (queries.now(), 1),
+        "seen": (queries.seen(key, None, Watch()), 1),
+        "configure": (queries.configure(key, 1, "{}", "{}"), 1),
+        "anything waiting of a foreign kind": (queries.foreign(), 2),
+        "stubs": (removals.stubs(waiting, "completed", 1), 20),
         "candidates": (queries.candidates(key, 12, suspects=True), 13),
         "candidates of the ready line": (queries.candidates(key, 12, suspects=False), 13),
         "candidates behind a mark": (queries.candidates_behind(key, 12, priority=10, place=5), 13),
@@ -152,6 +164,8 @@ def asked(store: MongoStore) -> dict[str, tuple[Find | Pipe | Write, int]]:
 
 
 NAMES = [
+    "totals", "additions to the totals", "the store", "known", "light", "time", "seen", "configure",
+    "anything waiting of a foreign kind", "stubs",
     "candidates", "candidates of the ready line", "candidates behind a mark", "claim", "complete", "complete one",
     "claims of a call", "claims of an actor", "due", "next due", "promote", "expired leases", "renew", "holders",
     "anything waiting", "oldest of each priority", "waiting, same place", "waiting, same priority",
@@ -167,6 +181,62 @@ def test_a_query_reads_its_index_and_little_of_it(full: MongoStore, name: str) -
     plan, figures = explained(full, query)
     assert {"COLLSCAN", "SORT"} & stages(plan) == set(), stages(plan)
     assert figures["totalKeysExamined"] <= most, figures["totalKeysExamined"]
+
+
+def bounds(plan: Plan) -> dict[str, list[str]]:
+    """The index bounds of the innermost scan."""
+    for inner in [plan.get("inputStage"), plan.get("queryPlan"), *plan.get("inputStages", ())]:
+        if inner:
+            return bounds(inner)
+    return dict(plan["indexBounds"])
+
+
+def test_the_bounds_of_hot_queries_are_as_narrow_as_their_filters(full: MongoStore) -> None:
+    queries_ = asked(full)
+    key = full.room.names.queue("q")
+    own, part = [f'["{key}", "{key}"]'], ["[0, 0]"]
+    found = {name: bounds(explained(full, queries_[name][0])[0]) for name in (
+        "candidates", "candidates behind a mark", "due", "expired leases", "unstarted", "ended of an own class",
+    )}  # fmt: skip
+    for name, said in found.items():
+        assert (said["queue"], said["part"]) == (own, part), name
+    assert found["candidates"]["line"] == ["[0, 1]"]
+    assert found["candidates behind a mark"]["line"] == ["[1, 1]"]
+    assert found["candidates behind a mark"]["priority"] == ["[10, 10]"]
+    assert found["candidates behind a mark"]["place"] == ["(5, inf.0]"]
+    assert found["due"]["state"] == ['["delayed", "delayed"]']
+    assert found["due"]["at"] == [f"[-inf.0, {FAR}]"]
+    assert found["expired leases"]["state"] == ['["active", "active"]']
+    assert found["unstarted"]["expiry"] == [f"[-inf.0, {FAR}]"]
+    assert found["ended of an own class"]["keep"] == ['["7/", "7/"]']
+
+
+def test_a_look_reads_few_keys_of_jobs_and_of_delayed_ones(full: MongoStore) -> None:
+    """All three reads of the hot path's one aggregation, as the server says it ran them."""
+    port: Any = full.room.port
+    look = queries.look("explain", "explain_queues", full.room.names.queue("q"), 12)
+    command = {"aggregate": "explain", "pipeline": look.stages, "cursor": {}, "hint": look.index}
+    answer = port._database.command({"explain": command, "verbosity": "executionStats"})
+    ran = [answer["stages"][0]["$cursor"]]
+    for stage in answer["stages"]:
+        ran += [inner["$cursor"] for inner in stage.get("$unionWith", {}).get("pipeline", ()) if "$cursor" in inner]
+    assert len(ran) == 3
+    for cursor, most in zip(ran, (13, 3, 2), strict=True):
+        assert {"COLLSCAN", "SORT"} & stages(cursor["queryPlanner"]["winningPlan"]) == set()
+        assert cursor["executionStats"]["totalKeysExamined"] <= most
+
+
+def test_a_claim_reads_no_more_keys_of_a_deep_queue_than_of_a_shallow_one(full: MongoStore) -> None:
+    """A thousand times the jobs would show; five thousand of each are enough to see a scan that grows."""
+    before = explained(full, queries.candidates(full.room.names.queue("q"), 12, suspects=True))[1]["totalKeysExamined"]
+    actor = ids.nonce()
+    for call in range(1, 11):
+        late = 3_600_000 if call > 5 else None
+        made = [JobSpec(id=ids.job_id(), task="t", body=b"j{}", delay=late) for _ in range(1000)]
+        direct(full.enqueue("deep", made, Op(actor, call)))
+    key = full.room.names.queue("deep")
+    for query in (queries.candidates(key, 12, suspects=True), queries.due(key, 1, 500), queries.next_due(key)):
+        assert explained(full, query)[1]["totalKeysExamined"] <= before
 
 
 def test_no_query_is_left_out(full: MongoStore) -> None:

@@ -17,8 +17,8 @@ from queuekit_mongo.port import MongoPort, Stream
 from queuekit_mongo.replies import StreamLost
 
 POLL: Final = 0.2  # seconds between two looks where there are no change streams
-LONG: Final = 1.0  # seconds a change stream waits at the server at a time, each a command of an idle consumer;
-SHORT: Final = 0.2  # for callers with less patience than that
+SLICES: Final = (5.0, 1.0, 0.2)  # seconds a change stream waits at the server at a time, each a command of an idle
+# consumer; the longest that its caller has patience for
 FRESH: Final = 1.0  # seconds for which an unused stream is worth keeping
 IDLE_MAX: Final = 8  # unused streams kept by one store
 
@@ -57,7 +57,7 @@ class Listeners:
     ) -> Any:
         """The next change, what `look` found when the stream was new, or []."""
         deadline = self._port.monotonic() + timeout
-        slice_ = LONG if timeout >= LONG else SHORT
+        slice_ = next((slice_ for slice_ in SLICES if timeout >= slice_), SLICES[-1])
         while True:
             stream, fresh = self._take((key, slice_), stages, slice_)
             try:
