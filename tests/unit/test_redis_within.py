@@ -261,6 +261,27 @@ def test_scripts_of_the_caller_keep_their_replies(store: RedisStore, plain: Any)
     assert b"EVAL" not in plain.response_callbacks
 
 
+def test_a_lost_reply_of_exec_may_have_been_applied_and_an_id_makes_the_repeat_one_job(options: StoreOptions) -> None:
+    """As docs/within.md says: whoever repeats such a transaction needs an id, and a write that may be repeated."""
+    with RedisServer() as server, redis.Redis.from_url(server.url, socket_timeout=0.3) as client:
+        made = backend.blocking(server.url, options)
+        assert isinstance(made, RedisStore)
+        direct(made.open())
+        with client.pipeline() as pipe:
+            pipe.incr("paid")
+            join(made, pipe)
+            server.pause()
+            with pytest.raises((WatchError, redis.TimeoutError)):  # the first where no UNWATCH times out behind it
+                pipe.execute()
+            server.resume()
+        with client.pipeline() as pipe:
+            pipe.incr("paid")
+            join(made, pipe)
+            assert pipe.execute() == [2, 0, 0]  # the first was applied after all: its job is there
+        assert direct(made.count("q")).totals.enqueued == 1
+        direct(made.close())
+
+
 # ---------------------------------------------------------------- what is no such pipeline
 def test_what_cannot_be_joined_is_refused_before_anything_happens(
     redis_url: str, store: RedisStore, plain: Any
