@@ -125,7 +125,7 @@ class Configure(Step):
             Q,
             replace(
                 conf,
-                rev=rev + self.off,
+                rev=max(0, rev + self.off),
                 declared=self.declared or conf.declared,
                 override=self.override or conf.override,
             ),
