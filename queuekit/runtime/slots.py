@@ -58,9 +58,10 @@ class Slots:
             task.add_done_callback(self._ended)
 
     def take(self, claims: list[Claim]) -> None:
-        """Run these."""
+        """Run these; there may be none: an answer that came too late leaves nothing to run."""
         self.occupied += len(claims)
-        self.empty.clear()
+        if claims:
+            self.empty.clear()
         self.ready.extend(claims)
         self.next()
 

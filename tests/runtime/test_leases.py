@@ -6,12 +6,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from queuekit import JobContext, QueueKit, State
+from queuekit.domain.absence import LEAST_GRACE
 from queuekit.domain.outcome import Ask, Exchange, Hold, Kind, Op, Outcome, Renewal
 from queuekit.errors import StoreUnavailable
+from queuekit.runtime import call, lease_keeper
 from queuekit.store.direct import direct
 from tests.runtime.conftest import WAIT, each_store, working
 
@@ -310,6 +313,34 @@ async def test_a_claim_whose_answer_came_too_late_is_given_back_unrun(new_kit: C
     assert (counts.totals.released, counts.totals.crashed) == (1, 0)
 
 
+async def test_a_worker_that_got_nothing_but_late_claims_stops_at_once(new_kit: Callable[..., QueueKit]) -> None:
+    """Nothing runs, so there is nothing to wait a grace for."""
+    kit = new_kit(queues={"default": {"lease": 0.1}})
+    store, late = await kit.async_store(), asyncio.Event()
+
+    class Slow(Counting):
+        async def exchange(self, queue: str, op: Op, outcomes: list[Outcome], ask: Ask) -> Exchange:
+            reply = await store.exchange(queue, op, outcomes, replace(ask, want=0) if late.is_set() else ask)
+            if reply.claims:
+                await asyncio.sleep(0.15)
+                late.set()
+            return reply
+
+    async def slow_store() -> object:
+        return Slow(store)
+
+    @kit.task
+    async def unrun() -> None:
+        raise AssertionError("it came too late")
+
+    kit.async_store = slow_store  # type: ignore[method-assign,assignment]  # what a worker opens
+    handle = await unrun.aenqueue()
+    async with working(kit) as worker:
+        await asyncio.wait_for(late.wait(), WAIT)
+        await asyncio.wait_for(worker.stop("1h"), WAIT)
+    assert await handle.astatus() is State.WAITING
+
+
 async def test_a_handler_that_blocks_the_loop_is_named(
     new_kit: Callable[..., QueueKit], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,3 +355,9 @@ async def test_a_handler_that_blocks_the_loop_is_named(
     async with working(kit):
         await (await blocks.aenqueue()).aresult(timeout=WAIT)
     assert "task blocks blocks the event loop" in caplog.text
+
+
+def test_whoever_lives_has_asked_twice_within_the_shortest_grace() -> None:
+    """Else a store that came back would hand a live worker's jobs to others (decision 074)."""
+    assert 2 * call.LONGEST_PAUSE * 1000 < LEAST_GRACE
+    assert 2 * lease_keeper._TICK * 1000 < LEAST_GRACE

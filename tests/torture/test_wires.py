@@ -61,7 +61,7 @@ def test_a_worker_that_is_cut_off_stops_its_runs_when_their_leases_end(store: st
 @each_store
 @pytest.mark.parametrize("concurrency", [1, 10])
 def test_many_workers_at_one_hot_queue_run_each_job_once(store: str, concurrency: int) -> None:
-    workers, jobs = (16, 4000) if FULL else (5, 300)
+    workers, jobs = (16, 4000) if FULL else (4, 300)
     with staging(store, lease=30.0, concurrency=concurrency) as director:
         director.start_workers(workers)
         begun = time.monotonic()
