@@ -121,6 +121,7 @@ enqueues("unique, new", spec("a", unique=UniqueKey("k")), nexts=(nothing, same_k
 enqueues(
     "unique for a time", spec("a", unique=UniqueKey("k", until="time", ttl=HOUR)), nexts=(nothing, same_key, drain_away)
 )
+enqueues("unique, new or an error", spec("a", unique=UniqueKey("k", on_conflict="error")), nexts=(nothing, same_key))
 enqueues("unique until started", spec("a", unique=UniqueKey("k", until="started")), nexts=(nothing, claim_again))
 
 

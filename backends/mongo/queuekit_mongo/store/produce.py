@@ -115,6 +115,8 @@ class Call:
                 if await self._write(todo, writes, size):
                     return
             except Full as full:
+                if await self._came_late(todo):
+                    continue
                 await self._withdraw()
                 more = len(todo) + self.revived
                 raise QueueFull(
@@ -129,6 +131,12 @@ class Call:
             outcome="unknown",
             op=self.op.token,
         )
+
+    async def _came_late(self, todo: Sequence[int]) -> bool:
+        """Whether an earlier try of this very call came in behind the look: what fills the queue are its own jobs."""
+        keys = [self.docs[index]["_id"] for index in todo]
+        found = await self.port.find(queries.known(keys, ("op", "state")))
+        return any(doc.get("op") == self.op.token and doc["state"] != GONE for doc in found)
 
     async def _withdraw(self) -> None:
         """The whole call is refused: what it wrote goes. Only where a race was lost outside a transaction."""
@@ -151,6 +159,7 @@ class Call:
         keys = sorted({spec.unique.key for spec in self.jobs if spec.unique is not None})
         there = {doc["_id"]: doc for doc in await self.port.find(queries.light(ids))}
         holders = await self.port.find(queries.holders(self.key, keys)) if keys else []
+        there |= {doc["_id"]: doc for doc in holders if doc["_id"] in ids}  # an earlier try came in between the two
         held: dict[str, Document] = {}
         writes: list[Write] = []
         for holder in holders:
