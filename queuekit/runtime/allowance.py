@@ -19,7 +19,6 @@ class Allowance:
     def __init__(self, max_jobs: int | None = None, spent: Callable[[], None] = lambda: None) -> None:
         self.left = max_jobs
         self.suspects = 0  # in hand
-        self.taken_in_all = 0
         self.wakes: list[Callable[[], None]] = []  # called when what one consumer asked for is free for others again
         self._asked = 0  # jobs that calls under way may bring
         self._spent = spent

@@ -21,7 +21,9 @@ from queuekit.runtime.source import Source
 from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.consumer")
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between repeats, each spread over [half, whole]
+# Seconds between repeats, each spread over [half, whole]; the longest well within a grace (decision 074): an end that
+# came behind it would find its job recovered.
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 SUSPICIOUS = 3  # errors in a row, none of them for want of an answer, after which the request itself is suspected
 
 
