@@ -16,12 +16,12 @@ import pytest_asyncio
 from pymongo import AsyncMongoClient, MongoClient
 from queuekit_mongo.backend import backend
 from queuekit_mongo.collections import INDEXES, JOBS
-from queuekit_mongo.port import Done
+from queuekit_mongo.commands import Done
 from queuekit_mongo.store import MongoStore, exchange
 from queuekit_mongo.store.room import Mark
 
 from queuekit import clock, ids
-from queuekit.domain.job import JobSpec, Retention
+from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome, Refusal
 from queuekit.domain.query import Change, Verb
@@ -679,3 +679,53 @@ def test_the_database_is_the_one_of_the_url() -> None:
     store = backend.blocking("mongodb://127.0.0.1:1/vale_db", options())
     assert database(store).name == "vale_db"
     assert database(backend.blocking("mongodb://127.0.0.1:1", options())).name == "queuekit"
+
+
+# ------------------------------------------------------------------ many workers on one queue
+
+
+def test_whoever_lost_its_candidates_takes_what_stands_first(
+    store: MongoStore, mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = backend.blocking(mongo_url, store.room.options)
+    direct(other.open())
+    put(store, *"abcdef")
+    port: Any = store.room.port
+    bulk = port.bulk
+
+    async def late(room: str, writes: Any, apart: int = 0) -> Done:
+        monkeypatch.setattr(port, "bulk", bulk)
+        assert [job.id for job in claim(other).claims] == ["a"]  # between the look and the claim of this one
+        done: Done = await bulk(room, writes, apart)
+        return done
+
+    monkeypatch.setattr(port, "bulk", late)
+    assert [job.id for job in claim(store).claims] == ["b"]
+    assert "q" in store.room.crowds
+    assert [job.id for job in claim(store, 3).claims] == ["c", "d", "e"]
+    direct(other.close())
+
+
+def test_in_a_crowd_jobs_are_claimed_by_the_same_rules(mongo_url: str) -> None:
+    """What is taken one by one is what a look and a claim would have got, field by field."""
+    found = []
+    for crowd in (False, True):
+        store = opened(mongo_url)
+        key = UniqueKey("k", until="started")
+        specs = [
+            spec("late", expires_in=1), spec("held", unique=key), spec("plain"), spec("quick", priority=1),
+            spec("in-time", expires_in=3_600_000),
+        ]  # fmt: skip
+        direct(store.enqueue("q", specs, Op("p", 1)))
+        store.room.shift = lambda: 1000
+        store.room.crowds["q"] = 1e18 if crowd else 0.0
+        jobs = [job for n in range(1, 6) for job in claim(store, 1, Op("w", n)).claims]
+        found.append([(job.id, job.state, job.line, job.rev, job.claims, job.token, job.expires_at is None)
+                      for job in jobs])  # fmt: skip
+        assert all(job.lease_until == (job.claimed_at or 0) + 30_000 for job in jobs)
+        assert direct(store.enqueue("q", [spec("next", unique=key)], Op("p", 2))).receipts[0].created
+        assert not jobs_of(store).count_documents({"_id": {"$regex": store.room.names.namespace}, "state": "active",
+                                                   "expiry": {"$exists": True}})  # fmt: skip
+        direct(store.close())
+    assert [row[0] for row in found[0]] == ["quick", "held", "plain", "in-time"]
+    assert found[0] == found[1]
