@@ -31,10 +31,13 @@ def drive(begin: Begin, name: str, runs: int) -> None:
     for number in _seeds(name):
         machine = seed(number)(machine_of(begin))
         print(f"{name}: seed {number}")
+        found: Difference | None = None
         try:
             run_state_machine_as_test(machine, settings=_settings(ROUND if SECONDS else runs))
-        except Difference as found:
-            raise shrunk(partial(begin, found.tidy), found.steps, seconds=SHRINKING) or found from found
+        except Difference as difference:
+            found = difference
+        if found is not None:  # outside, so that pages of drawn values do not bury the steps
+            raise shrunk(partial(begin, found.tidy), found.steps, seconds=SHRINKING) or found
 
 
 def _settings(runs: int) -> settings:

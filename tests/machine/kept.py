@@ -10,9 +10,10 @@ from typing import Final
 
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits
-from queuekit.domain.outcome import Ask, Kind, Op, Outcome
+from queuekit.domain.outcome import Ask, Hold, Kind, Op, Outcome
+from queuekit.domain.query import Change, Verb
 from queuekit.domain.state import State
-from queuekit.testing.machine.steps import Configure, Pass, Prune, Put, Recover, Step, Trouble, Work
+from queuekit.testing.machine.steps import Alter, Configure, Pass, Prune, Put, Recover, Renew, Step, Trouble, Work
 
 # Redis, SQLite: the repeat of a configuration whose answer was lost was refused as somebody else's.
 configured_again = [
@@ -104,6 +105,27 @@ repeated_when_something_is_due = [
     Pass(units=2),
     Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
     Work(op=Op(actor="w0.0", n=2), ask=Ask(want=1)),
+]
+
+# MongoDB: places of one call followed its rounds, of which a job that is named twice needs two.
+places_of_a_call = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""), JobSpec(id="b", task="s", body=b""))),
+    Alter(
+        trouble=Trouble.LOSE_REPLY,
+        nth=4,
+        op=Op(actor="c0", n=1),
+        changes=tuple(Change(id=name, verb=Verb.RESCHEDULE) for name in "aab"),
+    ),
+]
+
+# MongoDB: of two claims of one job only the one named last was renewed.
+two_claims_of_a_job = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""),)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1, lease=8500)),
+    Pass(units=3),
+    Recover(every=340000850),
+    Work(op=Op(actor="w0.0", n=2), ask=Ask(want=1, lease=8500)),
+    Renew(holds=(Hold(id="a", token="w0.0:2"), Hold(id="a", token="w0.0:1")), lease=137700),
 ]
 
 KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from queuekit.domain.outcome import Kind
-from queuekit.domain.query import Verb
+from queuekit.domain.query import Change, Verb
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.fixtures import Open
@@ -18,7 +18,9 @@ from queuekit.testing.conformance.words import (
     LEASE,
     MINUTE,
     SECOND,
+    Actor,
     Producer,
+    Q,
     Worker,
     change,
     counted,
@@ -293,3 +295,12 @@ async def test_a_place_is_not_given_twice(store: JobStore) -> None:
         for job in await worker.claim(2):
             await worker.end(job)
     assert len(set(places)) == len(places)
+
+
+async def test_changes_of_one_call_give_places_in_their_order(store: JobStore) -> None:
+    await Producer(store).put("a", "b")
+    verbs = [Change(id=name, verb=Verb.RESCHEDULE) for name in ("a", "a", "b")]
+
+    await store.change(Q, verbs, Actor().op())
+
+    assert names(await Worker(store).claim(5)) == ["a", "b"]

@@ -6,13 +6,14 @@ a queue's configuration for a second, so that after a change, and after a queue'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits
-from queuekit.domain.outcome import Outcome
+from queuekit.domain.outcome import Outcome, Refusal
 from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.machine.script import troubled
@@ -48,6 +49,8 @@ class Tolerance:
             told = told | {"strays": None}
         if isinstance(step, (Put, Work)) and (troubled(step) or (self.forgetful and step.reborn)):
             told = told | {"replayed": None}  # whether the lost try did anything is what the trouble leaves open
+        if isinstance(step, Work):
+            told = told | {"refused": _refused(step, told["refused"])}
         if troubled(step) and isinstance(step, Recover):
             return None  # as with prune: what the lost try recovered is in no answer
         return told
@@ -96,3 +99,9 @@ class Tolerance:
     def counted(self, a: dict[str, int], b: dict[str, int], injected: bool) -> bool:
         """Whether two stores' totals are as they must be."""
         return a == b or (self.totals and injected)
+
+
+def _refused(step: Work, told: list[list[Any]]) -> list[list[Any]]:
+    """Refusals: of a job that the call itself ended, a count may have removed it at once or when the call ends."""
+    named = Counter(outcome.id for outcome in step.outcomes)
+    return [[job, Refusal.LOST if why is Refusal.GONE and named[job] > 1 else why] for job, why in told]

@@ -45,9 +45,11 @@ class _Changing:
         self.room, self.queue, self.view, self.op = room, queue, view, op
         self.key = room.names.queue(queue)
         self.answers: dict[int, Changed] = {}
+        self.first = 0  # of the places of this call, one a change
 
     async def run(self, changes: Sequence[Change]) -> list[Changed]:
         """Rounds of one command each; several changes of one job, and those that met another writer, come later."""
+        self.first = self.room.ranks.back(len(changes), self.room.port.monotonic())
         pending = dict(enumerate(changes))
         for _ in range(ROUNDS + len(changes)):
             if not pending:
@@ -91,6 +93,7 @@ class _Changing:
             self.answers[index] = Changed(id=one.id, ok=False, no=No.CHANGED, state=state)
             return None
         draft = self.room.draft(doc, self.view)
+        draft.back = lambda: self.first + index  # in the order of the call, whichever round writes it
         no = moves.change(draft, one)
         uniq = doc.get("uniq")
         if (
