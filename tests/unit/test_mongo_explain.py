@@ -84,6 +84,14 @@ def explained(store: MongoStore, asked: Find | Pipe | Write) -> tuple[Plan, Plan
             "limit": asked.limit,
         }
         command |= {"hint": asked.index, "projection": dict.fromkeys(asked.fields, 1)}
+    elif isinstance(asked, Write) and asked.sort:
+        said: dict[str, Any] = {
+            "query": asked.filter,
+            "update": asked.update,
+            "sort": dict(asked.sort),
+            "hint": asked.index,
+        }
+        command = {"findAndModify": names.collection(room)} | said
     elif isinstance(asked, Write):
         said = {"q": asked.filter, "u": asked.update, "multi": asked.many, "hint": asked.index}
         command = {"update": names.collection(room), "updates": [said]}
@@ -129,6 +137,7 @@ def asked(store: MongoStore) -> dict[str, tuple[Find | Pipe | Write, int]]:
         "configure": (queries.configure(key, 1, "{}", "{}"), 1),
         "anything waiting of a foreign kind": (queries.foreign(), 2),
         "stubs": (removals.stubs(waiting, "completed", 1), 20),
+        "take": (queries.take(key, suspects=True, epoch=0, token="w:1", now=1, lease=1, worker=""), 2),
         "candidates": (queries.candidates(key, 12, suspects=True), 13),
         "candidates of the ready line": (queries.candidates(key, 12, suspects=False), 13),
         "candidates behind a mark": (queries.candidates_behind(key, 12, priority=10, place=5), 13),
@@ -165,7 +174,7 @@ def asked(store: MongoStore) -> dict[str, tuple[Find | Pipe | Write, int]]:
 
 NAMES = [
     "totals", "additions to the totals", "the store", "known", "light", "time", "seen", "configure",
-    "anything waiting of a foreign kind", "stubs",
+    "anything waiting of a foreign kind", "stubs", "take",
     "candidates", "candidates of the ready line", "candidates behind a mark", "claim", "complete", "complete one",
     "claims of a call", "claims of an actor", "due", "next due", "promote", "expired leases", "renew", "holders",
     "anything waiting", "oldest of each priority", "waiting, same place", "waiting, same priority",

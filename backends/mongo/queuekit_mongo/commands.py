@@ -78,7 +78,9 @@ def delete(collection: str, filter: Document, concern: Document | None) -> Docum
 
 def modify(collection: str, write: Write, concern: Document | None) -> Document:
     """One document changed, or made, and answered as it is then."""
-    said = {"query": write.filter, "update": write.update, "upsert": write.upsert, "new": True}
+    said: Document = {"query": write.filter, "update": write.update, "upsert": write.upsert, "new": True}
+    if write.sort:
+        said |= {"sort": dict(write.sort), "hint": write.index}
     return _write({"findAndModify": collection} | said, concern)
 
 

@@ -113,13 +113,27 @@ def claim(group: Group, *, epoch: int, token: str, now: int, lease: int, worker:
     )
 
 
+def take(queue: str, *, suspects: bool, epoch: int, token: str, now: int, lease: int, worker: str) -> Write:
+    """Claim whatever stands first, without a look before: of many who want it each gets another."""
+    line: object = {"$gte": SUSPECT, "$lte": READY} if suspects else READY
+    said: Document = {
+        "state": "active", "token": literal(token), "at": now + lease, "claimed_at": now, "worker": literal(worker),
+        "rev": {"$add": ["$rev", 1]}, "claims": {"$add": [{"$ifNull": ["$claims", 0]}, 1]},
+        "was": {"$cond": [{"$eq": ["$line", SUSPECT]}, SUSPECT, "$$REMOVE"]},
+        "unique": {"$cond": [{"$eq": ["$uniq.until", "started"]}, "$$REMOVE", "$unique"]},
+    }  # fmt: skip
+    in_time = {"$or": [{"expiry": {"$exists": False}}, {"expiry": {"$gt": now}}]}
+    return Write(
+        filter={"queue": queue, "part": PART, "line": line, "epoch": epoch} | in_time,
+        update=[{"$set": said}, {"$unset": ["line", "expiry"]}],
+        index=LINE,
+        sort=ordered(*WAIT_ORDER),
+    )
+
+
 def held(queue: str, token: str) -> Find:
     """The claims of one call: what its worker would have been told."""
-    return Find(
-        room=JOBS,
-        filter=_active(queue) | {"token": token},
-        index=TIMER,
-    )
+    return Find(room=JOBS, filter=_active(queue) | {"token": token}, index=TIMER)
 
 
 def held_by(queue: str, actor: str) -> Find:

@@ -55,6 +55,7 @@ class Write:
     many: bool = False
     upsert: bool = False
     expects: int = 1  # documents it meets where nobody was faster
+    sort: tuple[tuple[str, int], ...] = ()  # which of several is the one to change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

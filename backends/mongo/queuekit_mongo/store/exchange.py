@@ -19,10 +19,11 @@ from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
 from queuekit_mongo.statements import Find, Group, Write
 from queuekit_mongo.store.delayed import expire, promote
-from queuekit_mongo.store.room import BRISK, MARK_AGE, Mark, Room, View
+from queuekit_mongo.store.room import BRISK, CROWDED, MARK_AGE, Mark, Room, View
 from queuekit_mongo.store.settle import Settling, is_plain
 
 ROUNDS: Final = 8  # times a claim is tried anew when others were faster
+FEW: Final = 4  # claims that are taken one by one where many want the same
 APART: Final = 16  # ends and claims, each, from which on they are two commands side by side
 EXPIRING: Final = 8  # times a call searches anew because it met jobs which were not started in time,
 EXPIRED: Final = 500  # and how many of those it cancels each time
@@ -100,6 +101,10 @@ class _Claiming:
         """Claim up to `want`, and settle the plain outcomes with the first claim's command."""
         pending: Sequence[Outcome] = plain
         for _ in range(ROUNDS):
+            if 0 < want <= FEW and self.room.port.monotonic() < self.room.crowds.get(self.queue, 0.0):
+                await self._settle(settling, pending)
+                await self._take(want)
+                return
             docs = await self._candidates(want)
             chosen = [doc["_id"] for doc in docs]
             self.room.choose(self.queue, chosen)
@@ -113,7 +118,31 @@ class _Claiming:
                 self.room.claimed[self.queue] = self.room.claimed.get(self.queue, 0) + len(won)
             if len(won) == len(docs):
                 return
+            self.room.crowds[self.queue] = self.room.port.monotonic() + CROWDED
             want -= len(won)
+
+    async def _settle(self, settling: Settling, pending: Sequence[Outcome]) -> None:
+        if pending:
+            met = await self._write(settling.statements(pending), [])
+            if met == len(pending):
+                settling.settled(met)
+            else:
+                await settling.confirm(pending, met)
+
+    async def _take(self, want: int) -> None:
+        """Claim one by one what stands first. Whoever looks before finds what 15 others are about to claim, too."""
+        room, ask = self.room, self.ask
+        self.reply.more = True
+        for _ in range(want):
+            doc = await room.port.update(JOBS, queries.take(
+                self.key, suspects=self.suspects > 0, epoch=self.view.conf.epoch, token=self.op.token,
+                now=self.view.now, lease=ask.lease, worker=ask.worker,
+            ))  # fmt: skip
+            if doc is None:
+                self.reply.more = False
+                return
+            self.suspects -= doc.get("was") == SUSPECT
+            self.reply.claims.append(documents.record(doc))
 
     async def _claim(self, docs: list[Document], settling: Settling, pending: Sequence[Outcome]) -> list[Document]:
         """Settle and claim in one command; those that were got."""

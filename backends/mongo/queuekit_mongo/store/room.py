@@ -28,6 +28,7 @@ CALLS_KEPT: Final = 10_000  # actors whose last call is remembered in this proce
 TALLY_AGE: Final = 0.01  # seconds between two writes of a queue's totals by a producer
 MARK_AGE: Final = 0.25  # seconds for which a low-water mark may stand for a scan from the start
 VIEW_AGE: Final = 0.025  # seconds for which a queue that is drained at full speed is not looked at anew
+CROWDED: Final = 1.0  # seconds for which others that were faster are taken to be still there
 BRISK: Final = 1000  # jobs claimed here before either is done: the index remembers each for minutes, 25 ns a search
 _ABSENT: Final[Mapping[str, Any]] = {}
 
@@ -127,6 +128,7 @@ class Room:
         self.calls = Calls()
         self.marks: dict[str, Mark] = {}
         self.claimed: dict[str, int] = {}  # jobs this store claimed of each queue
+        self.crowds: dict[str, float] = {}  # until when many are taken to want the first jobs of a queue
         self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
         self.joined: WeakSet[Any] = WeakSet()  # clients of callers that were seen to be of this very store
         self.listeners = Listeners(port, names)
