@@ -99,8 +99,7 @@ def main() -> int:
     chosen = [p for p in patches.all_patches() if not said.names or any(name in p.name for name in said.names)]
     if said.refresh:
         for patch in chosen:
-            if patches.complaint(patch) is not None:
-                patches.refresh(patch)
+            if patches.refresh(patch):
                 print(f"rewritten {patch.name}")
         return 0
     chosen = patches.due(chosen, said.due) if said.due else chosen

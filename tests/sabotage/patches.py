@@ -57,13 +57,18 @@ def all_patches() -> list[Patch]:
 def complaint(patch: Patch, root: Path = ROOT) -> str | None:
     """Why a patch does not apply to the tree at `root`, None where it does."""
     done = _git("apply", "--check", str(patch.path), cwd=root)
-    return None if done.returncode == 0 else done.stderr.strip()
+    if done.returncode == 0 or _replaced(patch, root) is not None:
+        return None
+    return done.stderr.strip()
 
 
 def apply(patch: Patch, root: Path) -> None:
     """Break the promise in a copy. Never in the tree itself."""
     assert root.resolve() != ROOT.resolve(), "a patch is for a copy"
-    _git("apply", str(patch.path), cwd=root).check_returncode()
+    if _git("apply", str(patch.path), cwd=root).returncode != 0:
+        text = _replaced(patch, root)
+        assert text is not None, f"{patch.name} does not apply"
+        (root / patch.file).write_text(text, "utf-8")
 
 
 def due(patches: list[Patch], many: int, turn: int | None = None) -> list[Patch]:
@@ -103,7 +108,18 @@ def written(promise: str, tests: str, file: str, old: str, new: str, root: Path 
     return f"Promise: {promise}\nTests: {tests}\n\n" + "".join(lines)
 
 
-def refresh(patch: Patch) -> None:
-    """Write a patch anew whose surroundings changed while its own lines still stand once in their file."""
+def _replaced(patch: Patch, root: Path) -> str | None:
+    """The file with the change in it where only its surroundings have moved: its own lines stand there once."""
+    file = root / patch.file
+    text = file.read_text("utf-8") if file.exists() else ""
+    old, new = sides(patch)
+    return text.replace(old, new) if old and text.count(old) == 1 else None
+
+
+def refresh(patch: Patch) -> bool:
+    """Write a patch anew if its surroundings have moved. Raises ValueError where its own lines are not there once."""
+    if _git("apply", "--check", str(patch.path)).returncode == 0:
+        return False
     old, new = sides(patch)
     patch.path.write_text(written(patch.promise, shlex.join(patch.tests), patch.file, old, new), "utf-8")
+    return True

@@ -28,8 +28,8 @@ def test_there_are_breaks_of_every_part() -> None:
 
 @pytest.mark.parametrize("patch", ALL, ids=lambda patch: patch.name)
 def test_a_break_says_what_it_breaks_and_still_applies(patch: Patch) -> None:
-    """Where a change only moved its surroundings, `make sabotage-refresh` finds it again."""
-    assert patches.complaint(patch) is None, f"{patch.file} has changed: make sabotage-refresh"
+    """The lines it changes must stand there once; `make sabotage-refresh` writes new surroundings into it."""
+    assert patches.complaint(patch) is None, f"{patch.file} has changed where it is broken: rewrite the patch"
     old, new = patches.sides(patch)
     assert old != new
     assert len(old.splitlines()) <= 2
