@@ -27,7 +27,7 @@ FAULTS: Final = (
     "lost request", "refused", "lost reply", "lost reply twice", "duplicate", "partial", "late", "late in the repeat",
 )  # fmt: skip
 TRIES: Final = 6
-FULL: Final = os.environ.get("QUEUEKIT_FAULTS") == "full"  # late ones at every moment, not at one in turn
+FULL: Final = os.environ.get("QUEUEKIT_FAULTS") == "full"  # late ones at every moment, not at one in turn; reads too
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ async def _repeated(
 def cells(scene: Scene, trace: list[Met], *, whole: bool) -> Iterator[Cell]:
     """Every fault that means something at each call of the first try.
 
-    A read that fails before the first write is a call that never came. A refusal differs from a lost request only where
-    the store itself decides by it. A store's code is one for both ports: over the blocking one (not `whole`) only
-    replies are lost.
+    A read that fails before the first write is a call that never came; one that fails behind a write is much like the
+    write's lost reply. A refusal differs from a lost request only where the store itself decides by it. A store's code
+    is one for both ports: over the blocking one (not `whole`) only replies are lost.
     """
     written = False
     for point, call in enumerate(trace, 1):
         if call.kind in READS:
-            if written:
+            if written and FULL:
                 yield Cell(scene, point, call, "lost reply")
             continue
         written = True

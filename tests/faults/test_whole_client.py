@@ -13,6 +13,8 @@ from queuekit import JobContext, QueueKit, State, ids
 from queuekit.producing.snapshot import log_line
 from queuekit.runtime.worker import Worker
 from queuekit.testing import Faults, faulty
+from queuekit.testing.proxy import Proxy
+from queuekit.testing.servers import RedisServer
 
 JOBS = 120
 SEEDS = (1, 2)
@@ -65,3 +67,27 @@ async def test_every_job_ends_once_whatever_the_driver_loses(kit: QueueKit, seed
     counts = await store.count("default")
     assert {state: n for state, n in counts.states.items() if n} == {State.COMPLETED: JOBS}
     assert counts.totals.completed <= JOBS
+
+
+async def test_a_slow_network_loses_no_lease(redis_url: str, redis_server: RedisServer) -> None:
+    """As long as a round trip takes less than a sixth of the lease."""
+    with Proxy(redis_server.port) as proxy:
+        kit = QueueKit(proxy.url(redis_url), namespace=f"t{ids.nonce()[:12]}")
+        runs: Counter[int] = Counter()
+
+        @kit.task(attempts=1)
+        async def work(n: int) -> int:
+            runs[n] += 1
+            await asyncio.sleep(1.5)  # longer than the lease
+            return n
+
+        await kit.queue("default").aconfigure(lease="900ms")
+        proxy.delay = 0.12
+        async with Worker(kit, concurrency=4, grace=5):
+            handles = [await work.aenqueue(n) for n in range(4)]
+            async with asyncio.timeout(WAIT):
+                assert [await handle.aresult() for handle in handles] == [0, 1, 2, 3]
+        counts = await (await kit.async_store()).count("default")
+        assert (counts.totals.crashed, runs) == (0, Counter(range(4)))
+        proxy.delay = 0
+        await kit.aclose()
