@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from queuekit import clock, ids
@@ -128,11 +127,14 @@ class Worker:
         await self._start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.ask_stop()
+    async def __aexit__(self, *exc: object) -> None:
+        self._leave()
         await self._wait_for_end()
+
+    def _leave(self) -> None:
+        """Stop, unless somebody asked for it already: their grace may be longer than the worker's own."""
+        if self._stopping is None or not self._stopping.is_set():
+            self.ask_stop()
 
     # ------------------------------------------------------------ start
     async def _start(self) -> None:
@@ -253,7 +255,7 @@ class Worker:
 
     async def _end(self, others: list[asyncio.Task[Any]]) -> None:
         """Stop claiming, wait, interrupt, give back, hand in, say farewell."""
-        self.ask_stop()
+        self._leave()
         for consumer in self._consumers:
             consumer.close()
         await self._until_idle()

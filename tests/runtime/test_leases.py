@@ -337,7 +337,7 @@ async def test_a_worker_that_got_nothing_but_late_claims_stops_at_once(new_kit: 
     handle = await unrun.aenqueue()
     async with working(kit) as worker:
         await asyncio.wait_for(late.wait(), WAIT)
-        await asyncio.wait_for(worker.stop("1h"), WAIT)
+        await asyncio.wait_for(worker.stop("30s"), WAIT)
     assert await handle.astatus() is State.WAITING
 
 

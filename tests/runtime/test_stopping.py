@@ -132,6 +132,26 @@ async def test_a_second_stop_shortens_the_grace(kit: QueueKit) -> None:
     assert await handle.astatus() is State.WAITING
 
 
+async def test_a_stop_may_give_more_time_than_the_worker_s_own_grace(kit: QueueKit) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @kit.task
+    async def long() -> str:
+        started.set()
+        await go.wait()
+        return "in its own time"
+
+    handle = await long.aenqueue()
+    async with working(kit, grace=0.05) as worker:
+        await asyncio.wait_for(started.wait(), WAIT)
+        asyncio.get_running_loop().call_later(0.4, go.set)
+        stopping = asyncio.create_task(worker.stop("1h"))
+        await asyncio.sleep(0)
+    await asyncio.wait_for(stopping, WAIT)
+    assert worker.exit_code == 0
+    assert await handle.aresult(timeout=WAIT) == "in its own time"
+
+
 async def test_cancelling_the_task_that_runs_a_worker_gives_everything_back(kit: QueueKit) -> None:
     started = asyncio.Event()
 
