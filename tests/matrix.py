@@ -27,7 +27,10 @@ ROWS: Final = (
     LOWEST["redis"], "redis==5.*", "redis==6.*", "redis==7.*", "redis==8.*", "redis",
     LOWEST["pymongo"], *(f"pymongo==4.{minor}.*" for minor in range(13, 21)), "pymongo",
 )  # fmt: skip
-WITH: Final[dict[str, tuple[str, ...]]] = {LOWEST["redis"]: ("hiredis==2.1.0",)}
+WITH: Final[dict[str, tuple[str, ...]]] = {
+    LOWEST["redis"]: ("hiredis==2.1.0",),
+    "redis==5.*": ("pyjwt",),
+}  # 5.3 needs it
 TESTS: Final = {
     "redis": (
         ["tests/contract", "-k", "redis and not fake"],
