@@ -29,7 +29,9 @@ def plain(value: Any, base: int) -> Any:
     """A reply as dicts, lists and plain values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         told: dict[str, Any] = {}
-        for name in value.__dataclass_fields__:
+        for name, field in value.__dataclass_fields__.items():
+            if not field.compare:
+                continue
             one = getattr(value, name)
             if one is not None and name in MOMENTS:
                 one = round((one - base) / QUARTER) / 4

@@ -11,7 +11,7 @@ from typing import Any, Final
 from queuekit import clock
 from queuekit.domain.job import JobSpec, UniqueKey
 from queuekit.domain.limits import Limits
-from queuekit.domain.outcome import Ask, Exchange, Op
+from queuekit.domain.outcome import Ask, Exchange, Op, Recovery
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
 from queuekit.errors import QueueKitError
@@ -126,6 +126,8 @@ class Duel:
         if self.plan.tidy:
             self.each(self._tidied)
         self.look()
+        if self.those(State.ACTIVE) and any(isinstance(one, Recovery) and one.calm for one in told):
+            self.fail(["a recovery calls a queue calm in which jobs are active"])
         return told[0]
 
     def _tidied(self, side: Side) -> None:

@@ -156,19 +156,19 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=False), min_size=1, max_size=6), luck=draws.lucks())
     def enqueue(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
+        if who == 3 and jobs[0].priority == 1:
+            jobs = [*jobs, replace(jobs[0], id="d", body=b"n" * draws.LIMIT_AND_MORE)]
         self.put(who, jobs, luck)
 
     @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=True), min_size=1, max_size=3), luck=draws.lucks())
     def enqueue_unique(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
-        self.put(who, jobs, luck)
+        self.put(who, jobs if who < 3 else [*jobs, replace(jobs[0], id="d", unique=None)], luck)
 
-    @rule(who=draws.spoken, job=draws.specs(unique=True), other=draws.specs(unique=False), luck=draws.lucks())
-    def enqueue_mixed(self, who: int, job: JobSpec, other: JobSpec, luck: Luck) -> None:
-        self.put(who, [job, other], luck)
-
-    @rule(who=draws.spoken, job=draws.specs(unique=False))
-    def enqueue_too_large(self, who: int, job: JobSpec) -> None:
-        self.put(who, [job, replace(job, id="d", body=b"n" * draws.LIMIT_AND_MORE)], Luck())
+    @rule(who=draws.spoken, job=draws.specs(unique=False), want=st.integers(1, 3), luck=draws.lucks())
+    def let_expire(self, who: int, job: JobSpec, want: int, luck: Luck) -> None:
+        """A job is not started in time, and met on the way to another."""
+        self.put(who, [replace(job, expires_in=HALF, expires_at=None, priority=0)], Luck())
+        self.exchange(who, [], Ask(want=want, lease=6 * UNIT + HALF), luck)
 
     # ------------------------------------------------------------------ workers
 

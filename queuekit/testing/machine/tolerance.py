@@ -56,10 +56,9 @@ class Tolerance:
         return told
 
     def prunes(self, step: Step) -> bool:
-        """Whether to prune from now on: a store may cancel an expired job before it meets it on its way to a claim."""
-        return isinstance(step, Put) and any(
-            job.expires_at is not None or job.expires_in is not None for job in step.jobs
-        )
+        """Whether to prune from now on: a store that leaves much to prune may, when it meets a job that has expired on
+        its way to a claim, cancel all others that have."""
+        return self.counts and isinstance(step, Put) and any(job.expires_at or job.expires_in for job in step.jobs)
 
     def outcomes(self, all: Sequence[Outcome], *, tidy: bool) -> tuple[Outcome, ...]:
         """Those of a call whose answer will be lost; a single one where the count of those that ended decides."""
