@@ -10,6 +10,7 @@ import pytest
 from pymongo import AsyncMongoClient, MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
+from queuekit_mongo import pages
 from queuekit_mongo.backend import backend
 from queuekit_mongo.store import MongoStore
 
@@ -170,3 +171,37 @@ def test_a_transaction_of_many_large_jobs_comes_whole(store: MongoStore, client:
         direct(store.enqueue("q", specs, Op(ids.nonce(), 1), session))
         session.commit_transaction()
     assert [job is not None and job.body == body for job in direct(store.get("q", ["j0", "j89"]))] == [True, True]
+
+
+def test_what_a_silent_process_added_to_the_totals_is_merged_and_what_a_busy_one_adds_is_not_lost(
+    store: MongoStore, mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = backend.blocking(mongo_url, store.room.options)
+    direct(silent.open())
+    put(silent, "a")
+    direct(silent.close())
+    port: Any = store.room.port
+    kept = port._database[store.room.names.prefix]
+    said = {"_id": {"$regex": "^" + store.room.names.totals("q")}}
+    put(store, "b")
+    assert direct(store.count("q")).totals.enqueued == 2
+    direct(store.prune("q"))
+    assert kept.count_documents(said) == 2  # one of each process: both were heard of just now
+
+    store.room.shift = lambda: 2 * 3_600_000
+    put(store, "c")
+    find = port.find
+
+    async def back(query: Any) -> Any:
+        found = await find(query)
+        if query == pages.additions(store.room.names.totals("q"), 1000):
+            kept.update_one({"_id": silent.room.names.addition("q", silent.room.lane)}, {"$inc": {"enqueued": 1}})
+        return found
+
+    monkeypatch.setattr(port, "find", back)
+    direct(store.prune("q"))  # it comes back between the look and the merge: nothing is merged
+    monkeypatch.undo()
+    assert direct(store.count("q")).totals.enqueued == 4
+    direct(store.prune("q"))
+    assert {doc["_id"].rpartition("/")[2] for doc in kept.find(said)} == {"q#totals", store.room.lane}
+    assert direct(store.count("q")).totals.enqueued == 4

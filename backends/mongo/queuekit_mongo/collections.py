@@ -94,9 +94,9 @@ class Names:
         """The document of a queue's totals. It lives among the jobs, so that it can ride in their writes."""
         return f"{self.namespace}/{queue}#totals"
 
-    def addition(self, queue: str, op: str) -> str:
-        """A document of totals that one call of a producer's own transaction adds: those must not meet in one."""
-        return f"{self.totals(queue)}/{op}"
+    def addition(self, queue: str, of: str) -> str:
+        """What one process, or one transaction of a producer, adds to the totals: in one document they would meet."""
+        return f"{self.totals(queue)}/{of}"
 
     def worker(self, id: str) -> str:
         return f"{self.namespace}/{id}"

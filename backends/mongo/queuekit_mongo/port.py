@@ -84,7 +84,7 @@ class MongoPort(Protocol):
     async def count(self, query: Find) -> int: ...
     async def insert(self, room: str, docs: Sequence[Document]) -> Done: ...
     async def insert_whole(self, insertion: Insertion) -> None: ...
-    async def merge(self, room: str, ids: Sequence[str], into: Write) -> None: ...
+    async def merge(self, room: str, docs: Sequence[Document], into: Write) -> None: ...
     async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done: ...
     async def update(self, room: str, write: Write) -> Document | None: ...
     async def tally(self, room: str, write: Write) -> None: ...
@@ -212,14 +212,14 @@ class Commanding(ABC):
         await self.whole(work)
 
     @translated
-    async def merge(self, room: str, ids: Sequence[str], into: Write) -> None:
-        """One transaction: remove all of these, and add what they held to another. Contended where one is gone."""
+    async def merge(self, room: str, docs: Sequence[Document], into: Write) -> None:
+        """One transaction: remove all of these, and write another. Contended where one is not as it was read."""
         jobs = self._named(room)
 
         async def work(session: Any) -> None:
-            gone = commands.done(await self.run(commands.delete(jobs, {"_id": {"$in": list(ids)}}, None), session))
-            if gone.met != len(ids):
-                raise Contended(f"MongoDB at {self.where}: another call merged these already")
+            gone = commands.done(await self.run(commands.delete(jobs, {"$or": list(docs)}, None), session))
+            if gone.met != len(docs):
+                raise Contended(f"MongoDB at {self.where}: another call changed or merged these already")
             commands.done(await self.run(commands.update(jobs, [into], None), session))
 
         await self.whole(work)

@@ -195,9 +195,9 @@ def lost(old: Mapping[str, Any], update: Document) -> Write:
     return replace(write, filter=write.filter | {"at": old["at"]})
 
 
-def add_totals(id: str, counts: Mapping[str, int]) -> Write:
+def add_totals(id: str, counts: Mapping[str, int], now: int) -> Write:
     """Raise a queue's totals; the names are those of `Totals`, never of a user."""
-    return Write(filter={"_id": id}, update={"$inc": dict(counts)}, upsert=True)
+    return Write(filter={"_id": id}, update={"$inc": dict(counts), "$set": {"seen": now}}, upsert=True)
 
 
 # ------------------------------------------------------------------ leases

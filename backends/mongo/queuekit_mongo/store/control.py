@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from queuekit.domain.job import Retention
@@ -19,6 +19,7 @@ from queuekit_mongo.statements import Find
 from queuekit_mongo.store.delayed import expire
 from queuekit_mongo.store.room import Room, View
 
+LANE_STILL: Final = 3_600_000  # ms after which a process that added nothing to the totals is taken to be gone
 CHUNK: Final = 1000  # documents removed by one command
 
 
@@ -89,17 +90,17 @@ class _Pruning:
             await room.port.delete(JOBS, removals.dead([doc["_id"] for doc in dead], now))
 
     async def _merge(self) -> None:
-        """Bring what transactions of producers added to the totals together, where there are any."""
+        """Bring what transactions of producers, and processes that are gone, added to the totals together."""
         room, key = self.room, self.room.names.totals(self.queue)
+        still = self.view.now - LANE_STILL
         added = await room.port.find(pages.additions(key, CHUNK)) if room.replica else []
+        added = [doc for doc in added if doc.get("seen", 0) < still]  # a transaction's has no `seen`: nobody adds to it
         if added:
-            enqueued = documents.totals(added).enqueued
+            counts = {name: count for name, count in asdict(documents.totals(added)).items() if count}
             try:
-                await room.port.merge(
-                    JOBS, [doc["_id"] for doc in added], queries.add_totals(key, {"enqueued": enqueued})
-                )
+                await room.port.merge(JOBS, added, queries.add_totals(key, counts, self.view.now))
             except Contended:
-                return  # another one prunes just now
+                return  # another one prunes just now, or a process that was silent is back
 
     async def _class(self, state: State, kept: Retention, label: str | None) -> None:
         """Bring one class of ended jobs within its limits."""

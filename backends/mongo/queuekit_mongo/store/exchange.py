@@ -163,7 +163,7 @@ class _Claiming:
         room, port = self.room, self.room.port
         totals = room.take_totals(self.queue)
         if totals:
-            ends = [*ends, queries.add_totals(room.names.totals(self.queue), totals)]
+            ends = [*ends, room.totals(self.queue, totals)]
         many = min(sum(write.expects for write in half) for half in (ends, starts)) >= APART
         try:
             done = await port.bulk(JOBS, [*ends, *starts], len(ends) if many else 0)

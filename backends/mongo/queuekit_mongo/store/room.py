@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from weakref import WeakSet
 
+from queuekit import ids
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home, Op
 from queuekit.errors import Moved, Stale, StoreUnavailable
@@ -21,6 +22,7 @@ from queuekit_mongo.collections import JOBS, QUEUES, STORE, Names
 from queuekit_mongo.moves import Draft
 from queuekit_mongo.port import MongoPort
 from queuekit_mongo.ranks import Ranks
+from queuekit_mongo.statements import Write
 from queuekit_mongo.wakeup import Listeners
 
 CONF_AGE: Final = 1.0  # seconds for which a producer trusts the queue's document it read (seam.md 8)
@@ -128,6 +130,7 @@ class Room:
         self.calls = Calls()
         self.marks: dict[str, Mark] = {}
         self.claimed: dict[str, int] = {}  # jobs this store claimed of each queue
+        self.lane = ids.nonce()  # of what this store adds to totals
         self.crowds: dict[str, float] = {}  # until when many are taken to want the first jobs of a queue
         self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
         self.joined: WeakSet[Any] = WeakSet()  # clients of callers that were seen to be of this very store
@@ -269,10 +272,15 @@ class Room:
         if not counts:
             return
         try:
-            await self.port.tally(JOBS, queries.add_totals(self.names.totals(queue), counts))
+            await self.port.tally(JOBS, self.totals(queue, counts))
         except StoreUnavailable as error:
             if error.outcome == "refused":  # else they may be counted already, and must not be twice
                 self.tally(queue, counts)
+
+    def totals(self, queue: str, counts: Mapping[str, int]) -> Write:
+        """The write that adds to a queue's totals: to a document of this store's own, where they can be merged."""
+        key = self.names.addition(queue, self.lane) if self.replica else self.names.totals(queue)
+        return queries.add_totals(key, counts, self.now())
 
     async def flush_all(self) -> None:
         for queue in list(self._pending):
