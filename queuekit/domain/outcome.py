@@ -149,3 +149,4 @@ class Recovery:
     cancelled: list[str] = field(default_factory=list)
     grace_until: int | None = None  # nothing is recovered until then
     more: bool = False
+    calm: bool = field(default=False, compare=False)  # surely no job is active; a store need not look

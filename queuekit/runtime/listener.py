@@ -9,11 +9,11 @@ from queuekit.domain.redact import redact
 from queuekit.errors import StoreUnavailable
 from queuekit.runtime.agent import raise_if_cancelled
 from queuekit.runtime.consumer import Consumer
-from queuekit.runtime.source import Source
+from queuekit.runtime.source import POLL, Source
 from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.listener")
-WAIT = 5000  # ms of one call
+WAIT = 10_000  # ms of one call
 _PAUSE = 1.0  # seconds after an error
 
 
@@ -24,11 +24,19 @@ class Listener:
     def __init__(self, store: JobStore, consumers: list[Consumer]) -> None:
         self._store = store
         self._of = {source.queue: (consumer, source) for consumer in consumers for source in consumer.sources}
+        self._floor = store.capabilities.floor / 1000
         self._changed = asyncio.Event()
 
     def changed(self) -> None:
         """A consumer came to rest: what is worth listening for may have changed."""
         self._changed.set()
+
+    def _poll(self, seconds: float) -> None:
+        """How long queues may go unasked: longer while listening works, where the store says so."""
+        for consumer, source in self._of.values():
+            shorter, source.poll = seconds < source.poll, seconds
+            if shorter:
+                consumer.wake()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -40,13 +48,16 @@ class Listener:
                 continue
             try:
                 woken = await self._store.wait(queues, WAIT)
+                self._poll(self._floor)
             except StoreUnavailable as error:
                 log.debug("not listening for now: %s", redact(str(error)))
+                self._poll(POLL)
                 raise_if_cancelled()
                 await asyncio.sleep(_PAUSE)
                 continue
             except Exception:
                 log.exception("listening failed, trying again")
+                self._poll(POLL)
                 raise_if_cancelled()
                 await asyncio.sleep(_PAUSE)
                 continue

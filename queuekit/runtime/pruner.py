@@ -9,7 +9,7 @@ from queuekit.runtime.agent import Agent
 from queuekit.runtime.source import Source
 from queuekit.store.protocol import JobStore
 
-EVERY = 30.0  # seconds
+EVERY = 90.0  # seconds
 _PIECE = 1000
 _PIECES = 20  # a turn and queue
 
@@ -18,7 +18,7 @@ class Pruner(Agent):
     name = "pruner"
 
     def __init__(self, store: JobStore, sources: Sequence[Source]) -> None:
-        super().__init__(EVERY, jitter=0.3, first=EVERY / 3)
+        super().__init__(EVERY, jitter=0.3, first=EVERY / 9)
         self._store = store
         self._sources = sources
 

@@ -16,7 +16,7 @@ from queuekit.runtime.agent import Agent
 from queuekit.runtime.claim import Claim
 from queuekit.store.protocol import JobStore
 
-EVERY, TTL = 10.0, 30_000
+EVERY, TTL = 14.2, 30_000  # one beat may be late or lost
 _LATE = 1.0  # seconds without a turn of the loop that are worth a warning
 
 

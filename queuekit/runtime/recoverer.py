@@ -12,6 +12,9 @@ _CALLS = 20  # a turn
 _LEAST = 100  # ms
 # A turn comes a little before it is due: what a worker of the default lease held runs again within 35 s.
 _EARLY, _JITTER = 0.87, 0.05
+# Where no job is active none can be lost within a lease, which is six cadences: look less often then, but well within
+# the three cadences that would be an absence; for short leases that margin is too small.
+_CALM, _MARGIN = 2.7, 3000  # cadences, ms
 
 
 def cadence(source: Source) -> int:
@@ -34,6 +37,8 @@ class Recoverer(Agent):
         self._every = every / 1000 * _EARLY  # a person may have changed the lease
         for _ in range(_CALLS):
             said = await self._store.recover(queue, _LIMIT, every)
+            if said.calm and every >= _MARGIN:
+                self._every = every / 1000 * _CALM
             if said.suspects:
                 self._log.warning(
                     "queue %s: %d jobs of a silent worker will run again: %s", queue, len(said.suspects),

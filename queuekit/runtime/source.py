@@ -7,7 +7,8 @@ from queuekit.domain.job import BATCH_MAX
 from queuekit.domain.outcome import Op, Outcome
 from queuekit.runtime.claim import Claim
 
-POLL = 5.0  # seconds: the longest a queue goes unasked, whatever became of its wake-ups
+POLL = 5.0  # seconds: the longest a queue goes unasked where nobody listens for it, or its store may miss something
+_RARE = 2.0  # seconds between answers that are no hurry, however many
 _CALM = 8  # answers without work after which waking up is believed less and less
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
@@ -34,6 +35,7 @@ class Source:
         self.paused: str | None = None
         self.away = False  # the queue does not live here (moving, arriving, gone)
         self.asked = 0.0  # monotonic
+        self.poll = POLL  # seconds the queue may go unasked
         self.due: float | None = None  # monotonic, when the next delayed job is due
         self.idle = False  # the last answer: nothing to claim, nothing due
         self.served = 0.0  # virtual time for weights
@@ -62,13 +64,13 @@ class Source:
 
     def wants(self, now: float) -> bool:
         """Whether asking for jobs makes sense now."""
-        if now >= self.asked + POLL or (self.due is not None and now >= self.due):
+        if now >= self.asked + self.poll or (self.due is not None and now >= self.due):
             return True
         return self.hungry and now >= self._not_before
 
     def next_look(self) -> float:
         """Monotonic time of the next look, if nothing happens before."""
-        at = self.asked + POLL
+        at = self.asked + self.poll
         if self.due is not None:
             at = min(at, self.due)
         return min(at, self._not_before) if self.hungry else at
@@ -87,7 +89,9 @@ class Source:
     def answered(self, *, want: int, claims: int, more: bool, due_in: int | None) -> None:
         """Take in what an exchange said about work: `due_in` ms by the store's clock."""
         now = clock.monotonic()
-        self.asked = now if want else self.asked
+        if want:
+            self._barren = 0 if now > self.asked + _RARE else self._barren
+            self.asked = now
         self.due = now + due_in / 1000 if due_in is not None and due_in > 0 and self.serves else None
         self.idle = not claims and not more and (due_in is None or due_in > 0)
         self.hungry = more and self.serves

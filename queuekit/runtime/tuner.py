@@ -9,7 +9,7 @@ from queuekit.runtime.agent import Agent
 from queuekit.runtime.source import Source
 from queuekit.store.protocol import JobStore
 
-EVERY = 15.0  # seconds
+EVERY = 30.0  # seconds
 
 
 class Tuner(Agent):

@@ -28,6 +28,7 @@ class Capabilities:
     strays: bool = False  # `renew` reports claims that were not named
     counted_at: str = "settle"  # "settle": retention by count at once; "prune": by the next prune
     totals: str = "exact"  # "late": at most a call late; what a call did whose reply was lost may be missing
+    floor: int = 5000  # ms after which a caller that waits looks by itself: what `wait` may miss comes no later
     wake: str = "notify"  # "notify": `wait` returns at once; "poll": after its store's poll interval
 
 

@@ -17,12 +17,13 @@ from queuekit.store.protocol import JobStore
 class Told:
     """A store that notes what `recover` was told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, calm: bool = False) -> None:
         self.every: list[int] = []
+        self.calm = calm
 
     async def recover(self, queue: str, limit: int, every: int) -> Recovery:
         self.every.append(every)
-        return Recovery(now=0)
+        return Recovery(now=0, calm=self.calm)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,22 @@ async def test_by_default_a_look_comes_soon_enough_for_thirty_five_seconds(monke
         await Recoverer(cast(JobStore, store), Source("q", cap=1, lease=30_000), cast(Announcer, cast(Any, None))).run()
     assert set(store.every) == {5000}
     assert 4.0 < min(slept[1:]) <= max(slept) < 4.7
+
+
+@pytest.mark.parametrize(("lease", "least", "most"), [(30_000, 12.0, 14.5), (2000, 0.25, 0.333)])
+async def test_where_no_job_is_active_a_look_is_rare_and_never_an_absence(
+    lease: int, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, store, slept = Source("q", cap=1, lease=lease), Told(calm=True), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        store.calm = len(slept) < 100
+        if len(slept) > 200:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("queuekit.runtime.agent.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await Recoverer(cast(JobStore, store), source, cast(Announcer, cast(Any, None))).run()
+    assert least < min(slept[1:100]) <= max(slept[1:100]) < most
+    assert max(slept[101:]) <= cadence(source) / 1000, "and often again as soon as one is"

@@ -134,10 +134,11 @@ def renewed(reply: Any) -> Renewal:
 
 
 def recovered(reply: Any) -> Recovery:
-    now, suspects, crashed, cancelled, grace, more = reply
+    now, suspects, crashed, cancelled, grace, more, calm = reply
     lists = [[name.decode() for name in part] for part in (suspects, crashed, cancelled)]
     return Recovery(
-        now=now, suspects=lists[0], crashed=lists[1], cancelled=lists[2], grace_until=grace, more=more == 1
+        now=now, suspects=lists[0], crashed=lists[1], cancelled=lists[2], grace_until=grace, more=more == 1,
+        calm=calm == 1,
     )  # fmt: skip
 
 

@@ -43,9 +43,9 @@ local actor, n, now, want, plain = ARGV[1], tonumber(ARGV[2]), clock(ARGV[3]), t
 local token = actor .. ':' .. ARGV[2]
 local answer, last = recall(actor, n)
 if answer == false then return {2, last} end
-call('ZREM', k_marker, '-') -- shrinks, so that a full server lets the rest of the script through
 local vars = call('HMGET', k_vars, 'paused', 'home', 'to', 'keep_completed')
-local home = vars[2]
+local home, asks = vars[2], want > 0 and not vars[1] and not vars[2] and not answer
+if not asks then call('ZREM', k_marker, '-') end -- shrinks, as popping jobs does: a full server lets the rest through
 if answer then
   use('replay', answer, token)
 elseif home == 'gone' then
@@ -62,7 +62,7 @@ local next_at = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
 next_at = next_at and tonumber(next_at) or false
 if not answer then
   if next_at and next_at <= now and home ~= 'gone' then next_at = use('promote', now) end
-  if want > 0 and not home and not vars[1] then claims(want, now, token, use) end
+  if asks then claims(want, now, token, use) end
   local why = {}
   for i = 1, #refused, 2 do why[#why + 1] = refused[i + 1] .. refused[i] end
   remember(actor, n, now, table.concat(ids, ',') .. ';' .. table.concat(why, ','))
@@ -70,7 +70,10 @@ end
 local more = 0
 if not vars[1] and not home then
   local holds = runs[1] and byte(runs[1], 2) == SUSPECT -- a suspect comes first, and there is no second one
-  local left = ARGV[6] == '1' and not holds and call('EXISTS', k_ready, k_suspect) or call('EXISTS', k_ready)
+  local left = 0
+  if not none then
+    left = ARGV[6] == '1' and not holds and call('EXISTS', k_ready, k_suspect) or call('EXISTS', k_ready)
+  end
   if left > 0 or (next_at and next_at <= now) then
     more = 1
     call('ZADD', k_marker, '0', '0')

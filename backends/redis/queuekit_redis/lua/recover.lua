@@ -17,20 +17,25 @@
 -- KEYS[16] awaited   hash: id -> 1, and the channel that tells of ends
 -- KEYS[17] marker    zset: '0' while there may be work
 -- ARGV[1] clock shift ms  ARGV[2] limit  ARGV[3] ms between the calls
--- RETURNS {now, {suspect id …}, {crashed id …}, {cancelled id …}, grace until, more}
+-- RETURNS {now, {suspect id …}, {crashed id …}, {cancelled id …}, grace until, more, no job is active}
 -- COST O(limit · log n)
 -- SINCE 1.0
 -- USES base run job unique drop ended
-call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local now, limit, every = clock(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local vars = call('HMGET', k_vars, 'seen', 'grace', 'max_crashes', 'pace')
 local grace, pace = tonumber(vars[2] or 0), math.min(every, tonumber(vars[4]) or every)
 local gap, length = now - (tonumber(vars[1]) or now), math.max(2 * every, LEAST_GRACE)
 if gap > MISSED * pace and (grace == 0 or gap > length) then grace, pace = now + length, every end
 if grace <= now then grace = 0 end
-call('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)
-if grace > 0 then return {now, {}, {}, {}, grace, 0} end
-local expired = call('ZRANGEBYSCORE', k_active, '-inf', now, 'LIMIT', 0, limit + 1)
+if type(redis.pcall('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)) == 'table' then
+  call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
+  call('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)
+end
+if grace > 0 then return {now, {}, {}, {}, grace, 0, 0} end
+local first, expired = call('ZRANGE', k_active, 0, limit, 'WITHSCORES'), {}
+for i = 1, #first, 2 do
+  if tonumber(first[i + 1]) <= now then expired[#expired + 1] = first[i] end
+end
 local suspects, crashed, cancelled = {}, {}, {}
 local most = tonumber(vars[3] or MAX_CRASHES)
 for i = 1, math.min(#expired, limit) do
@@ -59,4 +64,4 @@ for i = 1, math.min(#expired, limit) do
   end
 end
 if #suspects > 0 then call('ZADD', k_marker, 0, '0') end
-return {now, suspects, crashed, cancelled, false, #expired > limit and 1 or 0}
+return {now, suspects, crashed, cancelled, false, #expired > limit and 1 or 0, #first == 0 and 1 or 0}

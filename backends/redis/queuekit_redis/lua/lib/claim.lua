@@ -1,5 +1,6 @@
 -- claim: leases of an exchange, gathered for its reply; uses base, complete
 local ids, entries, runs, more_of, leases = {}, {}, {}, {}, {}
+local none = false -- nothing was left to claim
 local ENOUGH, bytes = 8388608, 0 -- a reply that has so many bytes of jobs takes no further one
 
 -- Lease these jobs of a line; `popped` is id, score, id, score … What is too much for one reply goes back to its place.
@@ -37,17 +38,21 @@ local function claim(popped, line, now, token, rare)
 end
 
 local function claims(want, now, token, rare)
-  if ARGV[6] == '1' then
+  local seen = ARGV[6] ~= '1' -- all of the suspect line that this call may look at
+  if not seen then
     for _ = 1, 100 do -- again only where an expired job was met
       local popped = call('ZPOPMIN', k_suspect)
-      if #popped == 0 then break end
+      seen = #popped == 0
+      if seen then break end
       claim(popped, SUSPECT, now, token, rare)
-      if #ids > 0 then break end
+      seen = #ids > 0
+      if seen then break end
     end
   end
   for _ = 1, 20 do
     if #ids >= want or bytes >= ENOUGH then break end
     local popped = call('ZPOPMIN', k_ready, math.min(want - #ids, 100 + #ids)) -- large ones show before all are read
+    none = seen and #popped == 0
     if #popped == 0 then break end
     claim(popped, READY, now, token, rare)
   end

@@ -1,17 +1,13 @@
 -- sweep: the steps of prune; uses job, unique, ended, lines, remove
 -- Actors that were not seen since `moment`, some 200 a call.
 local function forget(moment)
-  local scan = call('HSCAN', k_ops, call('HGET', k_vars, 'ops_cursor') or '0', 'COUNT', 200)
-  local silent = {}
+  local cursor = call('HGET', k_vars, 'ops_cursor')
+  local scan = call('HSCAN', k_ops, cursor or '0', 'COUNT', 200)
   for i = 1, #scan[2], 2 do
-    if parse('<I8', scan[2][i + 1], 9) <= moment then silent[#silent + 1] = scan[2][i] end
+    if parse('<I8', scan[2][i + 1], 9) <= moment then call('HDEL', k_ops, scan[2][i]) end
   end
-  many('HDEL', k_ops, silent)
-  if scan[1] ~= '0' then
-    call('HSET', k_vars, 'ops_cursor', scan[1])
-  else
-    call('HDEL', k_vars, 'ops_cursor')
-  end
+  if scan[1] ~= '0' then return call('HSET', k_vars, 'ops_cursor', scan[1]) end
+  if cursor then call('HDEL', k_vars, 'ops_cursor') end
 end
 
 -- Unique keys whose time is over.
@@ -71,12 +67,16 @@ local function outlived(now, limit)
     local gone, more = class_outlived(state, label, own, now, limit - removed)
     removed, left = removed + gone, left or more
   end
-  for state = COMPLETED, CANCELLED do one(state, queue_keep(state), false) end
-  local from = call('HGET', k_vars, 'kept_cursor') or '-'
+  local vars = call('HMGET', k_vars, 'keep_completed', 'keep_failed', 'kept_cursor')
+  one(COMPLETED, vars[1] or KEEP_COMPLETED, false)
+  if call('EXISTS', k_failed, k_cancelled) > 0 then
+    for state = FAILED, CANCELLED do one(state, vars[2] or KEEP_FAILED, false) end
+  end
+  local from = vars[3] or '-'
   for _ = 1, 200 do
     local first = call('ZRANGEBYLEX', k_kept, from, '+', 'LIMIT', 0, 1)[1]
     if not first then
-      if not left then call('HDEL', k_vars, 'kept_cursor') end
+      if vars[3] and not left then call('HDEL', k_vars, 'kept_cursor') end
       return removed, left
     end
     local state, label = string.match(first, '^(%d)|([^|]*)|')
