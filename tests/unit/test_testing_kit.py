@@ -80,13 +80,30 @@ def test_a_job_that_makes_itself_anew_is_told_apart_from_a_long_queue(kit: TestK
 
     from queuekit.testing.drain import drain
 
+    runs = 0
+
     @kit.task
     def forever() -> None:
+        nonlocal runs
+        runs += 1
         forever.enqueue()
 
     forever.enqueue()
     with pytest.raises(RuntimeError, match="enqueue itself again"):
         asyncio.run(drain(kit, limit=20))
+    assert runs == 20
+
+
+def test_a_drained_job_whose_result_no_store_would_keep_has_failed(kit: TestKit) -> None:
+    @kit.task(attempts=3)
+    def much() -> str:
+        return "x" * 300_000
+
+    much.enqueue()
+    (job,) = kit.drain()
+    assert job.state is State.FAILED
+    assert "too_large" in job.errors[-1].message
+    assert kit.drain() == []
 
 
 async def test_draining_inside_a_loop(kit: TestKit) -> None:
