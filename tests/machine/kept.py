@@ -29,7 +29,7 @@ one_suspect_is_enough = [
     Pass(units=3),
     Recover(every=340000850),
     Work(op=Op(actor="w0.1", n=1), ask=Ask(want=3, lease=137700)),
-    Work(trouble=Trouble.TWICE, op=Op(actor="w0.1", n=2), ask=Ask(want=0, suspect=False)),
+    Work(trouble=Trouble.TWICE, op=Op(actor="w0.1", n=2), ask=Ask(want=0, lease=137700, suspect=False)),
 ]
 
 # SQLite: jobs were pruned by how long they had been waiting again.
@@ -88,7 +88,7 @@ order_within_a_call = [
 # MongoDB: the second outcome of a run that left nothing was called lost.
 nothing_left = [
     Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b"", keep_completed=Retention(0)),)),
-    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1, lease=137700)),
     Work(
         op=Op(actor="w0.0", n=2),
         outcomes=(
@@ -100,11 +100,11 @@ nothing_left = [
 
 # MongoDB: a repeated exchange let due jobs wait, and so answered another `next_at` than the first time.
 repeated_when_something_is_due = [
-    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1, lease=137700)),
     Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b"", delay=1700),)),
     Pass(units=2),
-    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1)),
-    Work(op=Op(actor="w0.0", n=2), ask=Ask(want=1)),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=1, lease=137700)),
+    Work(op=Op(actor="w0.0", n=2), ask=Ask(want=1, lease=137700)),
 ]
 
 # MongoDB: places of one call followed its rounds, of which a job that is named twice needs two.

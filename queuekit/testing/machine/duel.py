@@ -24,6 +24,7 @@ from queuekit.testing.machine.tolerance import Tolerance
 IDS: Final = ("a", "B", "a.1", "a_", "b", "10", "9", "Z-9", "c", "d")
 PROBES: Final = ("k0", "k1", "k2")  # jobs of the end
 KEYS: Final = ("x", "y", "x y")
+LONG: Final = 40 * alike.UNIT + alike.HALF  # ms of a lease
 STATES: Final = tuple(State)
 _now_ms = clock.now_ms
 
@@ -81,6 +82,11 @@ class Duel:
         """The revision of a job as it was last seen."""
         return int(self.jobs[id]["rev"]) if id in self.jobs else 1
 
+    def late(self) -> bool:
+        """Whether a job that was last seen waiting was not started in time."""
+        known = (self.jobs[name]["expires_at"] for name in self.those(State.WAITING, State.DELAYED))
+        return any(moment is not None and moment <= self.units for moment in known)
+
     def those(self, *states: State) -> list[str]:
         """The jobs that were last seen in these states."""
         return sorted(name for name, job in self.jobs.items() if job["state"] in states)
@@ -117,7 +123,7 @@ class Duel:
         self.same(
             "reply",
             [
-                self.tolerance.reply(step, alike.answer(one, side.base))
+                self.tolerance.reply(step, alike.answer(one, side.base), late=self.late())
                 for one, side in zip(told, self.sides, strict=True)
             ],
         )
@@ -237,7 +243,7 @@ class Duel:
             )
         )
         for n in range(3):
-            self.do(Work(op=Op("end", 2 + n), ask=Ask(want=20, worker="end")))
+            self.do(Work(op=Op("end", 2 + n), ask=Ask(want=20, lease=LONG, worker="end")))
         self.plan.deep = True
         self.do(Prune())
         self.do(Obliterate(force=True, limit=4))

@@ -40,8 +40,10 @@ class Tolerance:
             totals=any(one.totals == "late" for one in able),
         )
 
-    def reply(self, step: Step, told: Any) -> Any:
-        """A comparable reply without what need not be the same."""
+    def reply(self, step: Step, told: Any, *, late: bool) -> Any:
+        """A comparable reply without what need not be the same. `late`: something waits that was not started in time,
+        which is no work, but a store need not look at every job to know that there is none.
+        """
         if not isinstance(told, dict):
             # Repeated by nature: the repeat finds the work done and says so.
             return None if troubled(step) and isinstance(step, Prune) else told
@@ -50,7 +52,7 @@ class Tolerance:
         if isinstance(step, (Put, Work)) and (troubled(step) or (self.forgetful and step.reborn)):
             told = told | {"replayed": None}  # whether the lost try did anything is what the trouble leaves open
         if isinstance(step, Work):
-            told = told | {"refused": _refused(step, told["refused"])}
+            told = told | {"refused": _refused(step, told["refused"])} | ({"more": None} if late else {})
         if troubled(step) and isinstance(step, Recover):
             return None  # as with prune: what the lost try recovered is in no answer
         return told
