@@ -382,6 +382,11 @@ async def test_a_job_somebody_waits_for_is_not_pushed_out_by_others(harness: Har
     assert await kept(store) == ["awaited", "c"]
 
 
+async def test_a_prune_that_removes_all_there_is_names_no_more(harness: Harness, store: JobStore) -> None:
+    await finish(harness, store, "a", "b")
+    assert await store.prune(Q, state=State.COMPLETED, limit=2) == (2, False)
+
+
 async def test_a_job_that_is_kept_long_enough_is_kept_as_it_would_be(harness: Harness, store: JobStore) -> None:
     await Producer(store).put(spec("a", keep_completed=Retention(age=DAY)))
     await store.watch(Q, "a", 1)

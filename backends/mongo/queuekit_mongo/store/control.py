@@ -108,7 +108,7 @@ class _Pruning:
         if kept.count is not None:
             await self._trim(stored, kept.count, label)
         if kept.age is not None:
-            await self._remove(stored, self.limit, self.view.now - kept.age, label)
+            await self._remove(stored, self.limit + 1, self.view.now - kept.age, label)
 
     async def _trim(self, stored: str, count: int, label: str | None) -> None:
         """Remove the oldest over a count. They are counted again once they are found: of two that prune at once, one
@@ -137,9 +137,6 @@ class _Pruning:
     async def _remove(self, stored: str, count: int, until: int | None, label: str | None) -> None:
         room_left = self.limit - self.removed
         if count <= 0:
-            return
-        if room_left <= 0:
-            self.more = True
             return
         find = removals.oldest(self.key, stored, min(count, room_left + 1), until=until, keep=label)
         await self._drop(await self.room.port.find(find))
