@@ -107,6 +107,8 @@ async def test_a_worker_that_holds_a_suspect_gets_no_other(harness: Harness, sto
 
     assert names(await worker.claim(5)) == ["a", "c"]
     assert await worker.claim(5, suspect=False) == []
+    await Producer(store).put("d")
+    assert names(await worker.claim(5, suspect=False)) == ["d"]
     assert names(await worker.claim(5)) == ["b"]
 
 
