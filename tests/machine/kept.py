@@ -111,8 +111,6 @@ repeated_when_something_is_due = [
 places_of_a_call = [
     Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""), JobSpec(id="b", task="s", body=b""))),
     Alter(
-        trouble=Trouble.LOSE_REPLY,
-        nth=4,
         op=Op(actor="c0", n=1),
         changes=tuple(Change(id=name, verb=Verb.RESCHEDULE) for name in "aab"),
     ),

@@ -306,6 +306,9 @@ class Machine(RuleBasedStateMachine):
     def alter(self, those: list[Change], luck: Luck) -> None:
         assert self.duel is not None
         self.troubled = luck.trouble
+        those = [self.aimed(one) for one in those]
+        if luck.trouble:
+            those = self.duel.tolerance.changes(those)
         made = [
             replace(
                 one,
@@ -313,7 +316,7 @@ class Machine(RuleBasedStateMachine):
                 run_at=self.at(one.run_at),
                 rev=None if one.rev is None else self.duel.rev(one.id) + one.rev,
             )
-            for one in map(self.aimed, those)
+            for one in those
         ]
         actor = f"c{luck.host}"
         step = Alter(op=self.op(actor), changes=tuple(made), **luck.said(actor))

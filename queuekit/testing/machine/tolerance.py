@@ -14,6 +14,7 @@ from typing import Any
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Outcome, Refusal
+from queuekit.domain.query import Change
 from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.machine.script import troubled
@@ -66,6 +67,10 @@ class Tolerance:
         """Those of a call whose answer will be lost; a single one where the count of those that ended decides."""
         once = tuple({one.id: one for one in all}.values())
         return (once[:1] if tidy else once) if self.forgetful else tuple(all)
+
+    def changes(self, all: Sequence[Change]) -> list[Change]:
+        """Those of a call whose answer will be lost: a job that it names twice is written in two rounds."""
+        return list({one.id: one for one in all}.values()) if self.forgetful else list(all)
 
     def dues(self, trouble: Trouble) -> bool:
         """Whether each time a call names must be one of its own: its parts may be written by two tries."""
