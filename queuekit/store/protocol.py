@@ -118,7 +118,7 @@ class Read(Protocol):
         during the paging appear exactly once. *Raises* InvalidOption for a foreign cursor."""
 
     async def count(self, queue: str) -> Counts:
-        """*Effect* none. *Cost* O(states · log n); where a store keeps no counters, index keys of the jobs (seam.md)."""
+        """*Effect* none. *Cost* O(states · log n); without counters, index keys of the jobs (seam.md)."""
 
     async def position(self, queue: str, id: str) -> Position | None:
         """*Effect* none. Why a job does not run yet; None where it is not."""
