@@ -1,0 +1,28 @@
+"""A worker of several queues hears of work for each of them at once, whatever it listened for a moment before."""
+
+from __future__ import annotations
+
+import asyncio
+
+from queuekit import QueueKit, clock
+from tests.runtime.conftest import WAIT, each_store, working
+
+
+@each_store
+async def test_a_queue_that_had_work_is_heard_beside_one_that_has_none(kit: QueueKit) -> None:
+    ran = asyncio.Event()
+
+    @kit.task(queue="busy")
+    async def quick() -> None:
+        ran.set()
+
+    late: list[float] = []
+    async with working(kit, queues=["busy", "quiet"], concurrency=4):
+        for _ in range(4):
+            ran.clear()
+            start = clock.monotonic()
+            await quick.aenqueue()
+            await asyncio.wait_for(ran.wait(), WAIT)
+            late.append(clock.monotonic() - start)
+            await asyncio.sleep(0.3)  # the worker rests again
+    assert max(late) < 1.5, late
