@@ -15,14 +15,14 @@ import sys
 import sysconfig
 import tempfile
 import time
+import tomllib
 import venv
 from dataclasses import dataclass
-from importlib.metadata import requires
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-LOWEST: Final = {"redis": "redis==5.0.1", "pymongo": "pymongo==4.13.0"}  # what the backends' pyproject.toml says
+LOWEST: Final = {"redis": "redis==5.0.1", "pymongo": "pymongo==4.13.1"}  # what the backends' pyproject.toml says
 ROWS: Final = (
     LOWEST["redis"], "redis==5.*", "redis==6.*", "redis==7.*", "redis==8.*", "redis",
     LOWEST["pymongo"], *(f"pymongo==4.{minor}.*" for minor in range(13, 21)), "pymongo",
@@ -120,9 +120,10 @@ def main() -> int:
 def lower_bounds() -> dict[str, str]:
     """What the backends ask of their drivers."""
     found = {}
-    for backend, driver in (("queuekit-redis", "redis"), ("queuekit-mongo", "pymongo")):
-        for line in requires(backend) or ():
-            asked = re.match(rf"{driver}(?:\[\w+\])?>=([\d.]+)", line)
+    for backend, driver in (("redis", "redis"), ("mongo", "pymongo")):
+        project = tomllib.loads((ROOT / "backends" / backend / "pyproject.toml").read_text())["project"]
+        for line in project["dependencies"]:
+            asked = re.match(rf"{driver}>=([\d.]+)", line)
             if asked:
                 found[driver] = f"{driver}=={asked[1]}"
     return found
