@@ -126,4 +126,17 @@ two_claims_of_a_job = [
     Renew(holds=(Hold(id="a", token="w0.0:2"), Hold(id="a", token="w0.0:1")), lease=137700),
 ]
 
+# MongoDB: a job that came in where a removed one had been kept the content that its own call replaced.
+replaced_where_one_was_removed = [
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b""),)),
+    Prune(state=State.WAITING),
+    Put(
+        op=Op(actor="p0", n=2),
+        jobs=(
+            JobSpec(id="a", task="s", body=b"{}", unique=UniqueKey(key="y")),
+            JobSpec(id="b", task="t", body=b"new", unique=UniqueKey(key="y", on_conflict="replace")),
+        ),
+    ),
+]
+
 KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}

@@ -341,6 +341,17 @@ async def test_a_repeat_tells_which_of_equal_ids_made_the_job(open_store: Open, 
     assert first.receipts == again.receipts == receipts(("a", True), ("a", False), ("b", True))
 
 
+async def test_a_job_whose_id_was_removed_before_may_be_replaced_by_its_own_call(able: JobStore) -> None:
+    await Producer(able).put("a")
+    assert (await change(able, "a", Verb.DELETE)).ok
+
+    await Producer(able).put(
+        spec("a", unique=UniqueKey("k")), spec("b", body=b"new", unique=UniqueKey("k", on_conflict="replace"))
+    )
+
+    assert (await look(able, "a")).body == b"new"
+
+
 async def test_a_replaced_job_stands_in_its_call_where_its_new_content_was_named(able: JobStore) -> None:
     await Producer(able).put(spec("a", unique=UniqueKey("k")), spec("z"))
     again = spec("b", unique=UniqueKey("k", on_conflict="replace"))

@@ -190,7 +190,7 @@ class Duel:
         self.same("count", told)
         if not self.tolerance.waited(*waited):
             self.same("oldest_waiting", waited)
-        if not self.tolerance.counted(totals[0], totals[1], injected=any(side.injected for side in self.sides)):
+        if not self.tolerance.counted(totals[0], totals[1]):
             self.same("totals", totals)
         turn = len(self.steps)
         deep = self.plan.deep

@@ -30,7 +30,8 @@ class Tolerance:
     # whose answer is lost names a job once, because the job tells by which call it was settled, not by which outcome;
     # what such a call writes, two tries may write, a few ms apart
     counts: bool  # one store counts retention at prune only: runs either use no counts, or prune after each step
-    totals: bool  # what a call did whose answer was lost may be missing from a store's totals
+    late: tuple[bool, ...]  # whose totals are late: what another process did is missing until its next call, and what
+    # a call did whose answer was lost may be missing for good
 
     @classmethod
     def of(cls, *able: Capabilities) -> Tolerance:
@@ -38,7 +39,7 @@ class Tolerance:
             strays=len({one.strays for one in able}) > 1,
             forgetful=any(one.strays for one in able),
             counts=len({one.counted_at for one in able}) > 1,
-            totals=any(one.totals == "late" for one in able),
+            late=tuple(one.totals == "late" for one in able),
         )
 
     def reply(self, step: Step, told: Any, *, late: bool) -> Any:
@@ -102,9 +103,12 @@ class Tolerance:
         """Whether the longest waits two stores tell can both be: a store may look at the foremost jobs only."""
         return (a is None) == (b is None)
 
-    def counted(self, a: dict[str, int], b: dict[str, int], injected: bool) -> bool:
-        """Whether two stores' totals are as they must be."""
-        return a == b or (self.totals and injected)
+    def counted(self, a: dict[str, int], b: dict[str, int]) -> bool:
+        """Whether two stores' totals are as they must be: what is late may be missing, and nothing is counted twice."""
+        if len({*self.late}) > 1:
+            few, whole = (a, b) if self.late[0] else (b, a)
+            return all(count <= whole[name] for name, count in few.items())
+        return a == b or all(self.late)
 
 
 def _refused(step: Work, told: list[list[Any]]) -> list[list[Any]]:

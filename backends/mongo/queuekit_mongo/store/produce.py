@@ -175,6 +175,7 @@ class Call:
         todo: list[int] = []
         new: dict[str, int] = {}
         drafts: dict[str, moves.Draft] = {}
+        revived: list[tuple[Document, Document]] = []
         for index, (spec, doc) in enumerate(zip(self.jobs, self.docs, strict=True)):
             old = there.get(doc["_id"])
             if spec.id in new:
@@ -198,10 +199,11 @@ class Call:
                 if old is None:
                     todo.append(index)
                 else:
-                    writes.append(queries.revive_stub(old, doc))
+                    revived.append((old, doc))
                     self.revived += 1
                     self.made.add(doc["_id"])
                     self.receipts[index] = Receipt(spec.id, True)
+        writes += [queries.revive_stub(old, doc) for old, doc in revived]  # a later spec may have replaced its content
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
         return todo
 
