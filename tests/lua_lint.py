@@ -173,8 +173,13 @@ def order_faults(source: str) -> list[str]:
 
 
 def first_write(source: str) -> str:
-    """The command of a script file's first write, '' where it leaves writing to its libraries."""
-    return next((command for _, command, _ in calls(without_comments(source)) if command in WRITES), "")
+    """The command of a script file's first write, '' where it leaves writing to its libraries.
+
+    One that is only tried, by redis.pcall, is no matter: what comes when it failed counts.
+    """
+    body = without_comments(source)
+    tried = re.compile(r"redis\.pcall\(")
+    return next((command for at, command, _ in calls(body) if command in WRITES and not tried.match(body, at)), "")
 
 
 def word_faults(text: str) -> list[str]:

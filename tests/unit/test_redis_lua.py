@@ -131,6 +131,12 @@ def test_the_lint_sees_a_write_that_comes_too_early() -> None:
     assert len(lua_lint.order_faults(RECALLED + ASKED + "call('HSET', k_jobs, 1, 2)\n")) == 1
 
 
+def test_the_lint_takes_a_write_that_is_tried_for_none() -> None:
+    tried = "if type(redis.pcall('HSET', k_a, 1, 2)) == 'table' then\n  call('{}', k_b, '')\nend\n"
+    assert lua_lint.first_write(tried.format("ZREM")) == "ZREM"
+    assert lua_lint.first_write(tried.format("HSET")) == "HSET"
+
+
 @pytest.mark.parametrize("code", ["cjson.decode(x)", "math.random()", "os.time()", "call('TIME')\ncall('TIME')"])
 def test_the_lint_sees_what_has_no_place_in_a_script(code: str) -> None:
     assert len(lua_lint.word_faults(KEYED + code)) == 1
