@@ -32,7 +32,7 @@ RUNS = {
     "mongo": (10_000, (100, 10, 1)),
 }
 PAYLOAD = {"user": "user-123", "note": "x" * 60}
-IDLE = 15  # seconds
+IDLE = 60  # seconds
 
 
 class Free:
@@ -110,7 +110,7 @@ def give_free(kit: QueueKit, body: bytes, jobs: int) -> None:
 
 
 def idle(url: str) -> None:
-    """Commands a second that an idle worker of one queue sends to Redis, and the CPU it takes."""
+    """Commands a second that an idle worker of one queue makes Redis run, and the CPU it takes."""
     import os
 
     import redis
@@ -122,10 +122,8 @@ def idle(url: str) -> None:
     async def noop() -> None: ...
 
     def asked() -> dict[str, int]:
-        """What clients sent; commands that scripts run are counted by Redis too, and left out here."""
-        stats = client.info("commandstats")
-        sent = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_bzpopmin", "cmdstat_subscribe", "cmdstat_wait")
-        return {name: stats[name]["calls"] for name in sent if name in stats}
+        """All commands the server ran, those inside scripts counted; ours that ask are left out."""
+        return {name: one["calls"] for name, one in client.info("commandstats").items() if name != "cmdstat_info"}
 
     async def sit() -> tuple[int, float]:
         async with Worker(kit, concurrency=10):
