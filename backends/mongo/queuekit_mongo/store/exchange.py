@@ -212,16 +212,22 @@ class _Claiming:
         """The foremost waiting jobs: those read already, behind the low-water mark, or from the start."""
         found, self.found = self.found, None
         if found is not None:
-            return self.room.free(self.queue, found)
+            free = self.room.free(self.queue, found)
+            if len(free) == len(found) or len(free) > want:
+                return free
         behind = await _behind(self.room, self.queue, want)
         if behind is not None:
             return behind
         return await self._read(queries.candidates(self.key, want + 2, suspects=True))
 
     async def _read(self, query: Find) -> list[Document]:
-        """Candidates that no other call of this store is about to claim."""
-        others = len(self.room.chosen.get(self.queue, ()))
-        return self.room.free(self.queue, await self.room.port.find(replace(query, limit=query.limit + others)))
+        """Candidates that no other call of this store is about to claim. Others may choose while this one reads."""
+        while True:
+            limit = query.limit + len(self.room.chosen.get(self.queue, ()))
+            docs = await self.room.port.find(replace(query, limit=limit))
+            free = self.room.free(self.queue, docs)
+            if len(free) >= query.limit or len(docs) < limit:
+                return free
 
     def _mark(self, last: Document) -> None:
         """Where the next calls may begin to search, once this store drains the queue at full speed."""
