@@ -83,6 +83,8 @@ class Machine(RuleBasedStateMachine):
 
     def do(self, step: Step) -> object:
         assert self.duel is not None
+        if isinstance(step, Restart) or (step.trouble and step.reborn):
+            self.restarted(step.host)
         return self.duel.do(step)
 
     def holds(self) -> bool:
@@ -121,8 +123,6 @@ class Machine(RuleBasedStateMachine):
     def made(self, step: Call, told: object) -> object:
         """Remember a call that may be repeated. One that was refused counts as never made: it leaves no record."""
         assert self.duel is not None
-        if step.trouble and step.reborn:
-            self.restarted(step.host)
         if isinstance(told, str):
             self.sent = [(when, one) for when, one in self.sent if one.op.actor != step.op.actor]
         else:
@@ -368,8 +368,6 @@ class Machine(RuleBasedStateMachine):
         self.do(one)
         if isinstance(one, Obliterate):
             self.sent.clear()  # its records went with the queue
-        if isinstance(one, Restart):
-            self.restarted(one.host)
 
     def restarted(self, host: int) -> None:
         """What a process knew is gone with it."""
