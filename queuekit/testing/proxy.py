@@ -23,11 +23,12 @@ _LINGER_NONE: Final = struct.pack("ii", 1, 0)  # close at once, with a RST
 
 @dataclass(slots=True)
 class _Rule:
-    """What becomes of the n-th reply to requests that contain some bytes."""
+    """What becomes of the n-th request that contains some bytes, or of its reply."""
 
     to: bytes
     left: int  # such requests until it is hit
     keep: int | None  # bytes that pass before the cut; None: the whole reply is swallowed
+    request: bool = False  # the request itself is cut
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +57,7 @@ class Proxy:
         self.silent = False  # a black hole: connections are accepted, nothing passes
         self.connections = 0  # ever made
         self.requests = 0
-        self.hit = 0  # replies swallowed or cut
+        self.hit = 0  # requests and replies swallowed or cut
         self._rules: list[_Rule] = []
         self._links: set[_Link] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,6 +78,10 @@ class Proxy:
     def cut_reply(self, after: int, to: bytes = b"", *, nth: int = 1) -> None:
         """Reset the connection when so many bytes of that reply have passed; 0: before the first."""
         self._rules.append(_Rule(to, nth, after))
+
+    def cut_request(self, after: int, to: bytes = b"", *, nth: int = 1) -> None:
+        """Reset the connection when so many bytes of that request have passed."""
+        self._rules.append(_Rule(to, nth, after, request=True))
 
     def reset(self) -> None:
         """Reset every connection that is open now."""
@@ -170,6 +175,12 @@ class Proxy:
             while data := await reader.read(_CHUNK):
                 self.requests += 1
                 link.asked, link.rule = True, self._rule(data)
+                if link.rule is not None and link.rule.request:
+                    self.hit += 1
+                    link.server.write(data[: link.rule.keep])
+                    await link.server.drain()
+                    _abort(link)
+                    return
                 if not self.silent:
                     link.server.write(data)
                     await link.server.drain()

@@ -125,6 +125,20 @@ async def test_a_reply_cut_anywhere_is_one_error_and_the_next_call_is_fresh(site
     assert site.proxy.open <= 8, "connections that were cut are not kept"
 
 
+async def test_a_request_cut_in_the_middle_did_nothing(site: Site) -> None:
+    store = await site.open(timeout=PATIENT)
+    await store.enqueue(Q, [spec("before")], Op("p", 1))
+    large = replace(spec("a"), body=b"j" + b"x" * 200_000)
+    for n, after in enumerate((1, 20, 1000), 1):
+        site.proxy.cut_request(after, WRITE[site.kind])
+        with pytest.raises(StoreUnavailable):
+            await store.enqueue(Q, [large], Op("p", 2))
+        assert site.proxy.hit == n
+        assert await store.get(Q, ["a"]) == [None]
+    assert (await store.enqueue(Q, [large], Op("p", 2))).receipts[0].created
+    assert (await store.get(Q, ["a"]))[0] is not None
+
+
 async def test_a_reset_between_calls_costs_at_most_one_error(site: Site) -> None:
     store = await site.open(timeout=PATIENT)
     for n in range(1, 6):

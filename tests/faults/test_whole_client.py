@@ -15,9 +15,10 @@ from queuekit.runtime.worker import Worker
 from queuekit.testing import Faults, faulty
 from queuekit.testing.proxy import Proxy
 from queuekit.testing.servers import RedisServer
+from tests.faults.engine import FULL
 
 JOBS = 120
-SEEDS = (1, 2)
+SEEDS = range(1, 21) if FULL else (1, 2)
 WAIT = 40  # seconds
 
 
@@ -49,7 +50,7 @@ async def test_every_job_ends_once_whatever_the_driver_loses(kit: QueueKit, seed
         return n
 
     faults = Faults(seed=seed).chaos(0.05)
-    async with faulty(kit, faults, least=10), Worker(kit, concurrency=8, grace=5):
+    async with faulty(kit, faults, least=5), Worker(kit, concurrency=8, grace=5):
         singly = [await work.aenqueue(n) for n in range(JOBS // 3)]
         batch = await kit.aenqueue_many([work.make(n) for n in range(JOBS // 3, 2 * JOBS // 3)])
         plain = await asyncio.to_thread(lambda: [work.enqueue(n) for n in range(2 * JOBS // 3, JOBS)])
@@ -66,7 +67,9 @@ async def test_every_job_ends_once_whatever_the_driver_loses(kit: QueueKit, seed
     assert lines == [("run 1", "run 2") if n % 4 == 0 else ("run 1",) for n in range(JOBS)]
     counts = await store.count("default")
     assert {state: n for state, n in counts.states.items() if n} == {State.COMPLETED: JOBS}
-    assert counts.totals.completed <= JOBS
+    if not kit.settings.url.startswith("mongodb"):  # whose totals are statistics: a duplicate of the driver's counts
+        totals = counts.totals
+        assert (totals.enqueued, totals.completed, totals.retried, totals.crashed) == (JOBS, JOBS, JOBS // 4, 0)
 
 
 async def test_a_slow_network_loses_no_lease(redis_url: str, redis_server: RedisServer) -> None:
