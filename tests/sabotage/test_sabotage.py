@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from _pytest.mark.expression import Expression
 
 from tests.sabotage import patches
 from tests.sabotage.__main__ import judged
@@ -37,6 +40,33 @@ def test_a_break_says_what_it_breaks_and_still_applies(patch: Patch) -> None:
     assert re.fullmatch(r".{10,99}[^.]", patch.promise)
     for test in (arg for arg in patch.tests if arg.startswith("tests/")):
         assert (patches.ROOT / test).exists()
+
+
+@pytest.fixture(scope="module")
+def collected() -> list[str]:
+    """Every test of the files that patches name."""
+    files = sorted({arg for patch in ALL for arg in patch.tests if arg.startswith("tests/")})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", *files]
+    said = subprocess.run(command, cwd=patches.ROOT, capture_output=True, text=True, check=True).stdout
+    return [line for line in said.splitlines() if "::" in line]
+
+
+def test_every_break_has_tests_that_would_notice(collected: list[str]) -> None:
+    """A test that was renamed or moved leaves its breaks with none."""
+    assert len(collected) > 1000
+    alone = []
+    for patch in ALL:
+        *files, flag, wanted = patch.tests if "-k" in patch.tests else (*patch.tests, "-k", "test")
+        assert flag == "-k"
+        expression = Expression.compile(wanted)
+        chosen = [test for test in collected if any(test.startswith(file) for file in files)]
+        if not any(expression.evaluate(_named(test)) for test in chosen):
+            alone.append(patch.name)
+    assert alone == []
+
+
+def _named(test: str) -> Callable[..., bool]:
+    return lambda word, **said: word in test
 
 
 @pytest.mark.timeout(400)
