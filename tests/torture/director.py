@@ -32,6 +32,7 @@ from tests.torture.program import QUEUE, Setting, make_kit, produce, work
 from tests.torture.records import now, read
 
 PATIENCE = 120.0  # seconds until a run must have come to rest
+WORTH = 5  # ends of jobs that make a worker worth killing
 _PAGE = 500
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.torture.program"])
@@ -179,6 +180,11 @@ class Director:
         """What handlers wrote down so far."""
         return read(self.setting.folder).runs
 
+    def has_worked(self, name: str) -> bool:
+        """Whether a worker has ended some jobs: a machine too busy to start workers must not stand still for ever."""
+        log = self.setting.folder / f"{name}.log"
+        return log.exists() and log.read_bytes().count(b" accepted ") >= WORTH
+
     def started(self, n: int, *, claims: int = 1) -> Callable[[], bool]:
         """Whether so many runs of such a claim began."""
         return lambda: sum(run.claims == claims for run in self.runs()) >= n
@@ -258,10 +264,15 @@ class Havoc:
         self.producer_kills = 0
 
     def round(self, producer: Callable[[str], None]) -> None:
-        """Kill a worker, start another; at every tenth round a producer too, started again by `producer`."""
+        """Kill a worker that has worked, start another; each tenth time a producer too, started again by `producer`."""
         director = self._director
         time.sleep(self._every)
-        director.kill(self._rng.choice([name for name in director.live if name.startswith("w")]))
+        workers = [name for name in director.live if name.startswith("w")]
+        if self._rng.random() > 0.1:  # now and then one that has only begun; else the work would stand still
+            workers = [name for name in workers if director.has_worked(name)]
+        if not workers:
+            return
+        director.kill(self._rng.choice(workers))
         director.start_worker()
         self.kills += 1
         producers = [name for name in director.live if name.startswith("p")]
