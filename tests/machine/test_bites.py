@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from queuekit.domain.job import JobSpec
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Kind, Op, Outcome, Recovery, Renewal
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Kind, Op, Outcome, Renewal
 from queuekit.domain.query import Change, Changed, Verb
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
@@ -77,13 +77,6 @@ class EndlessKeys(ModelStore):
         return await super().enqueue(queue, longer, op, within)
 
 
-class NoGrace(ModelStore):
-    """Recovers at once after everybody was away."""
-
-    async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
-        return await super().recover(queue, limit, every=10**12)
-
-
 class RenewsLost(ModelStore):
     """Lets a worker that lost its job renew it."""
 
@@ -121,7 +114,7 @@ class KeepsAll(ModelStore):
 
 
 BROKEN = (
-    SameToken, NewPlace, ManySuspects, NoPriority, ForgetsCalls, EndlessKeys, NoGrace, RenewsLost, AnyRevision,
+    SameToken, NewPlace, ManySuspects, NoPriority, ForgetsCalls, EndlessKeys, RenewsLost, AnyRevision,
     DeafToCancels, KeepsAll,
 )  # fmt: skip
 

@@ -22,7 +22,7 @@ from queuekit.testing.machine.steps import Configure, Obliterate, Pass, Q, Resta
 R = TypeVar("R")
 HOSTS: Final = 2  # stores of a side: two processes, as far as a store can tell
 LIMIT: Final = 200  # bytes of a payload
-PATIENCE: Final = 0.3  # seconds a call may take before times cannot be compared any more
+PATIENCE: Final = 0.38  # seconds a call may take before times cannot be compared any more
 TRIES: Final = 5
 
 
