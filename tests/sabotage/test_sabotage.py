@@ -26,7 +26,7 @@ AREAS = {"model", "sqlite", "redis", "mongo", "runtime", "kit", "cli"}
 
 def test_there_are_breaks_of_every_part() -> None:
     assert len(ALL) >= 40
-    assert Counter(patch.area for patch in ALL).keys() == AREAS
+    assert Counter(patch.area for patch in ALL).keys() >= AREAS
 
 
 @pytest.mark.parametrize("patch", ALL, ids=lambda patch: patch.name)
