@@ -8,8 +8,10 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
-from queuekit.errors import MissingExtra
-from queuekit.testing.servers import MongoServer, RedisServer, Server
+pytest.register_assert_rewrite("queuekit.testing.conformance")  # before any test module imports one of its families
+
+from queuekit.errors import MissingExtra  # noqa: E402
+from queuekit.testing.servers import MongoServer, RedisServer, Server  # noqa: E402
 
 STORES = ("model", "sqlite", "redis", "mongo")
 S = TypeVar("S", bound=Server)

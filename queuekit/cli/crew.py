@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Self
 
 from queuekit.cli import screen
@@ -39,7 +40,7 @@ class Crew:
 
     def start(self, told: Mapping[str, object], *, listen: bool = False) -> subprocess.Popen[bytes]:
         """One more process. With `listen` its standard output is a pipe, to be read by the caller."""
-        with self._log(len(self._hands)).open("wb") as log:
+        with self._log(len(self._hands)).open("wb") as log, _uninterrupted():  # or a process is begun that nobody knows
             hand = subprocess.Popen(
                 [sys.executable, "-m", self.module],
                 stdin=subprocess.PIPE,
@@ -48,7 +49,7 @@ class Crew:
                 env=self.env,
                 start_new_session=True,  # Ctrl-C is for the process the person looks at; it ends the others in order
             )
-        self._hands.append(hand)
+            self._hands.append(hand)
         pipe = _in(hand)
         with contextlib.suppress(BrokenPipeError):  # it ended at once: `fallen` tells it
             pipe.write(json.dumps(told).encode() + b"\n")
@@ -98,6 +99,26 @@ class Crew:
         return Path(self._folder.name) / f"{n}.log"
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """INT and TERM that come meanwhile are answered at the end. Only the main thread is interrupted by them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: answer for number, answer in before.items() if callable(answer)}
+    for number in held:
+        signal.signal(number, lambda n, frame: came.append((n, frame)))
+    try:
+        yield
+    finally:
+        for number, answer in held.items():
+            signal.signal(number, answer)
+        for n, frame in came[:1]:
+            held[signal.Signals(n)](n, frame)
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The environment that makes a child process see exactly this store, and no configuration file."""
     ours = {
@@ -142,8 +163,6 @@ def private(settings: Settings) -> bool:
 
 def told(pipe: IO[bytes] | None = None) -> dict[str, object]:
     """In a child: what it was told. Afterwards the end of the pipe ends this process like TERM does."""
-    import threading
-
     stdin = pipe or sys.stdin.buffer
     said: dict[str, object] = json.loads(stdin.readline())
 

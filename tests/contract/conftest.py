@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("queuekit.testing.conformance")
-
-from queuekit.testing.conformance.fixtures import able, begin, contended, harness, open_store, port, store  # noqa: E402
-from queuekit.testing.conformance.harness import Harness  # noqa: E402
+from queuekit.testing.conformance.fixtures import able, begin, contended, harness, open_store, port, store
+from queuekit.testing.conformance.harness import Harness
 
 __all__ = ["able", "begin", "contended", "harness", "open_store", "port", "store"]
 

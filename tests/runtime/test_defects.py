@@ -14,7 +14,6 @@ from queuekit.domain.outcome import Ask, Exchange, Op, Outcome
 from queuekit.errors import Stale
 from queuekit.runtime.agent import Agent
 from queuekit.runtime.runner import Runner
-from queuekit.runtime.worker import Worker
 from tests.runtime.conftest import WAIT, working
 
 Plain = Callable[[str, Op, Sequence[Outcome], Ask], Any]
@@ -180,12 +179,3 @@ async def test_a_defect_of_the_runner_ends_the_job_and_neither_slot_nor_worker(
         assert (snapshot.state, snapshot.attempt) == (State.DELAYED, 2)  # a failed run like any other
         assert "a defect of ours" in snapshot.errors[-1].message
     assert "a defect of queuekit broke the run of job" in caplog.text
-
-
-async def test_a_worker_that_holds_more_than_max_rss_stops(kit: QueueKit) -> None:
-    @kit.task
-    async def work() -> None: ...
-
-    worker = Worker(kit, max_rss=1, grace=1)
-    await asyncio.wait_for(worker.arun(), WAIT)
-    assert worker.exit_code == 0

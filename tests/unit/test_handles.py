@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from queuekit import Cancel, Job, JobHandle, Keep, QueueKit, Rate, State, Unique
 from queuekit import clock as real_clock
 from queuekit.domain.events import JobFact
-from queuekit.domain.limits import QueueConf
+from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.query import Found, Where
 from queuekit.errors import (
     ConfigError,
@@ -404,7 +405,8 @@ def test_configuring_goes_on_after_somebody_else_s_write(kit: TestKit) -> None:
     async def contended(queue: str, conf: QueueConf) -> QueueConf:
         writes.append(conf.rev)
         if len(writes) == 1:
-            await real(queue, conf)  # the same revision, a moment earlier: by somebody else
+            theirs = replace(conf, override=Limits(max_size=7))
+            await real(queue, theirs)  # the same revision, a moment earlier: by somebody else
         return await real(queue, conf)
 
     store.configure = contended  # type: ignore[method-assign]  # made to be contended
