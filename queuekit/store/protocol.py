@@ -27,7 +27,7 @@ class Capabilities:
     order_skew: int = 0  # ms within which jobs of different producers may swap places
     strays: bool = False  # `renew` reports claims that were not named
     counted_at: str = "settle"  # "settle": retention by count at once; "prune": by the next prune
-    totals: str = "exact"  # "late": at most a call late; what a call did whose reply was lost may be missing
+    totals: str = "exact"  # "late": at most a call late; a call whose reply was lost, or that came late, may miscount
     floor: int = 5000  # ms after which a caller that waits looks by itself: what `wait` may miss comes no later
     wake: str = "notify"  # "notify": `wait` returns at once; "poll": after its store's poll interval
 
