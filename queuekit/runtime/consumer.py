@@ -27,8 +27,8 @@ from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.consumer")
 _SUSPECT = Line.SUSPECT
-LARGE = 50  # slots from which on a call beside running handlers pays for being two, whatever they do
-SHORT = 0.002  # seconds since the last call within which fewer slots are not worth another while claims wait
+LARGE = 50  # slots from which on a quick call beside running handlers pays for being two, whatever they do
+SHORT = 0.002  # seconds: what a quick call takes; and behind an answer, in which claims that wait are waited for
 SOON = 0.02  # seconds until the next look while claims wait for their slots: nobody rings when the last has begun
 
 
@@ -56,7 +56,8 @@ class Consumer:
         self._abandoned = False
         self._give_up = asyncio.Event()
         self._request: Request | None = None  # made, and not answered
-        self._called = 0.0  # monotonic, when the last one was made
+        self._answered = 0.0  # monotonic, when the last one was
+        self._took = 0.0  # seconds, how long it was on its way
 
     @property
     def drained(self) -> bool:
@@ -165,7 +166,9 @@ class Consumer:
             return True
         if slots.free * 2 < slots.size:
             return False
-        return slots.size >= LARGE or clock.monotonic() - self._called > SHORT
+        if slots.size >= LARGE and self._took <= SHORT:
+            return True
+        return clock.monotonic() - self._answered > SHORT
 
     # ------------------------------------------------------------ the loop
     async def _work(self) -> None:
@@ -199,7 +202,8 @@ class Consumer:
         self._waiter = loop.create_future()
         at = None if self.closing else self.order.next_look(self.allowance.bound(self.slots.free))
         if self.slots.ready and not self.closing:
-            timer: asyncio.TimerHandle | None = loop.call_later(SOON, self.wake)
+            soon = SHORT if self.slots.free * 2 >= self.slots.size else SOON
+            timer: asyncio.TimerHandle | None = loop.call_later(soon, self.wake)
         else:
             timer = None if at is None else loop.call_later(max(0.0, at - clock.monotonic()), self.wake)
         try:
@@ -222,8 +226,10 @@ class Consumer:
         ask = Ask(want=want, lease=source.lease, suspect=suspect, worker=self.runner.worker)
         self._request = Request(source, source.op(), ask, pairs, [outcome for _, outcome in pairs] + strays)
         allowance.asked(want)
-        self._called = clock.monotonic()
+        called = clock.monotonic()
         await self._perform(self._request)
+        self._answered = clock.monotonic()
+        self._took = self._answered - called
 
     async def _perform(self, request: Request) -> None:
         """Get the answer, and do what follows from it."""

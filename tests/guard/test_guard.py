@@ -5,6 +5,7 @@ A count that grows without a word in the table is a slower queue on every machin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,23 @@ def complaints(place: str, found: dict[str, Counted]) -> list[str]:
     return said + [f"{place}, {scene}: not counted any more" for scene in budgets.read()[place].keys() - found.keys()]
 
 
+def counts(place: str, count: Callable[[], dict[str, Counted]]) -> dict[str, Counted]:
+    """What a server counted of itself, a second time where that was too much: it has work of its own now and then, and
+    what an earlier test left behind. A promise that is broken is broken twice."""
+    found = count()
+    return count() if any(budgets.complaints(place, scene, counted) for scene, counted in found.items()) else found
+
+
 @pytest.mark.store("redis")
 def test_redis_gets_no_more_commands_than_its_budget(redis_url: str, asked: dict[str, float]) -> None:
-    found = stores.on_redis(redis_url)
+    found = counts("redis", lambda: stores.on_redis(redis_url))
     found["idle_second"] = stores.idle_second(found, asked)
     assert complaints("redis", found) == []
 
 
 @pytest.mark.store("redis")
 def test_redis_gets_no_more_from_an_event_loop(redis_url: str) -> None:
-    assert complaints("redis_async", stores.on_redis_async(redis_url)) == []
+    assert complaints("redis_async", counts("redis_async", lambda: stores.on_redis_async(redis_url))) == []
 
 
 @pytest.mark.store("mongo")
@@ -45,9 +53,7 @@ def test_mongodb_gets_no_more_from_an_event_loop(mongo_url: str) -> None:
 
 @pytest.mark.store("mongo")
 def test_mongodb_gets_no_more_commands_and_writes_than_its_budget(mongo_url: str, asked: dict[str, float]) -> None:
-    found = stores.on_mongo(mongo_url)
-    if complaints("mongo", found):  # the counts are the server's, which looks after its sessions now and then
-        found = stores.on_mongo(mongo_url)
+    found = counts("mongo", lambda: stores.on_mongo(mongo_url))
     found["idle_second"] = stores.idle_second(found, asked)
     assert complaints("mongo", found) == []
 
