@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome, Refusal
 from queuekit.domain.state import Line
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.claim import Claim, Stop
-from queuekit.runtime.consumer import Consumer
+from queuekit.runtime.consumer import SHORT, SOON, Consumer
 from queuekit.runtime.ending import Endings
 from queuekit.runtime.source import Source
 
@@ -130,6 +131,50 @@ async def test_only_ends_the_store_has_taken_are_announced() -> None:
     source.outbox = [(a_claim(source, name), Outcome(name, "x:1", Kind.COMPLETED)) for name in "abcd"]
     await one._exchange(source, 0)
     assert told == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("size", "occupied", "waiting", "took", "since", "worth"),
+    [
+        (100, 100, 0, 0.0, 0.0, True),  # nothing waits for a slot: whatever has ended may go
+        (100, 51, 1, 0.0, 1.0, False),  # less than half are free
+        (100, 50, 50, 0.001, 0.0, True),  # large, and calls are quick: one beside the runs
+        (100, 50, 50, 0.007, 0.001, False),  # calls take long: what waits is run in a moment, and one call is for all
+        (100, 50, 50, 0.007, 0.003, True),  # it was not
+        (10, 5, 5, 0.001, 0.001, False),  # small
+        (10, 5, 5, 0.001, 0.003, True),
+    ],
+)
+def test_a_call_that_takes_long_is_not_made_for_half_the_slots(
+    monkeypatch: pytest.MonkeyPatch, size: int, occupied: int, waiting: int, took: float, since: float, worth: bool
+) -> None:
+    source = Source("q", cap=size, lease=1000)
+    one = consumer(source)
+    one.slots.size, one.slots.occupied = size, occupied
+    one.slots.ready.extend(a_claim(source, str(n)) for n in range(waiting))
+    one._answered, one._took = 1000.0, took
+    monkeypatch.setattr("queuekit.runtime.consumer.clock.monotonic", lambda: 1000.0 + since)
+    assert one._worthwhile() is worth
+
+
+@pytest.mark.parametrize(("occupied", "soon"), [(50, SHORT), (51, SOON)])
+async def test_claims_that_wait_are_looked_after_sooner_where_half_the_slots_are_free(
+    monkeypatch: pytest.MonkeyPatch, occupied: int, soon: float
+) -> None:
+    source = Source("q", cap=100, lease=1000)
+    one = consumer(source)
+    one.slots.size, one.slots.occupied = 100, occupied
+    one.slots.ready.append(a_claim(source))
+    loop, timers = asyncio.get_running_loop(), []
+    call_later = loop.call_later
+
+    def noted(delay: float, act: Callable[[], None]) -> asyncio.TimerHandle:
+        timers.append(delay)
+        return call_later(delay, act)
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    await one._rest()
+    assert timers == [soon]
 
 
 def test_all_consumers_of_a_worker_ask_for_one_suspect_at_a_time() -> None:
