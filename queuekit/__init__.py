@@ -10,6 +10,7 @@ from queuekit.domain.state import State
 from queuekit.domain.typed import JobOptions, QueueOptions, RunOptions, TaskOptions, WorkerOptions
 from queuekit.domain.values import JSON, Group, Keep, Priority, Profile, Rate, Unique
 from queuekit.errors import (
+    Arriving,
     Cancelled,
     ConfigError,
     Conflict,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "JSON",
+    "Arriving",
     "AsyncTask",
     "Backoff",
     "Cancel",

@@ -16,6 +16,7 @@ QueueKitError
 │   ├── NotReplicated        written, but not confirmed by a replica in time
 │   ├── EnqueueNotApplied    your own transaction was applied, the job in it was not: .jobs
 │   ├── Moved                this queue lives elsewhere now: .to
+│   │   └── Arriving         jobs of this queue are still coming from .to: ask there first
 │   ├── SchemaMismatch       data written by an incompatible queuekit
 │   └── Stale                a call older than the last one of its actor: no effect
 ├── Conflict                 an id, key or revision that somebody else holds
@@ -139,6 +140,10 @@ class Moved(StoreError):
     def __init__(self, message: str, *, to: str | None = None) -> None:
         super().__init__(message)
         self.to = to
+
+
+class Arriving(Moved):
+    """Jobs of this queue are still on their way from `to`: whether an id or a key is free is known there."""
 
 
 class SchemaMismatch(StoreError):

@@ -118,6 +118,7 @@ class No(StrEnum):
     ILLEGAL = "illegal"  # not in this state
     CHANGED = "changed"  # another rev
     HELD = "held"  # its unique key belongs to another job now
+    MOVED = "moved"  # it is, or may be, in the store that the queue moves to or comes from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,9 @@ class EmbeddedStore:
         server = f"sqlite {sqlite3.sqlite_version}"
         return Pong(now=self._now(), server=server, store_id=store_id, schema=SCHEMA, where=where)
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         produce.check(jobs, self._limit, within)
         try:
             return await self._write(queue, lambda work: produce.enqueue(work, jobs, op))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from queuekit.domain.job import JobRecord, JobSpec
-from queuekit.domain.limits import QueueConf
+from queuekit.domain.job import JobSpec
+from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
 from queuekit.domain.outcome import Home
+from queuekit.domain.query import Totals
 from queuekit.domain.schedule import ScheduleRecord
 
 
@@ -79,17 +80,68 @@ class Relay(Protocol):
 
 
 class Mover(Protocol):
-    async def authority(self, queue: str, home: Home, to: str | None, epoch: int) -> QueueConf:
-        """*Effect* the queue's home changes iff `epoch` is higher than the stored one. *Raises* Conflict."""
+    """What `queuekit migrate` asks of both sides; docs/decisions/080 tells the whole move.
 
-    async def checkout(self, queue: str, batch: int, limit: int) -> list[JobRecord]:
-        """*Effect* up to `limit` jobs that are not active leave the lines under `batch`; repeating it: the same."""
+    Every verb that changes something carries the mover's epoch and *raises* Conflict where the queue has another one,
+    so that a mover that was forgotten, or whose store rolled back, finds out. All may be repeated.
+    Jobs checked out are on no line: `find` and `count` leave them out, `get` answers them, `change` says MOVED.
+    Held jobs (active, token None) are in `find`, `get` and `count`; nothing recovers, renews, settles or prunes them;
+    `change` says MOVED.
+    """
 
-    async def import_batch(self, queue: str, batch: int, epoch: int, records: Sequence[JobRecord]) -> list[str]:
-        """*Effect* inserts records in their real state with the journal entry; answers clashing ids."""
+    async def authority(
+        self, queue: str, epoch: int, by: str, home: Home, to: str | None, *, room: int = 0, add: Totals | None = None
+    ) -> Standing:
+        """*Effect* iff epoch is higher than the stored one, or equal and `by` (the mover's nonce) wrote it: home, to
+        and epoch change. With `room`: so many places are set free before all. With `add`: added to the totals.
+        HERE without `to`: the journal is dropped. GONE: keys and marks are dropped, op records stay. Wakes workers.
+        A call that changes nothing (same epoch, by, home, to) adds nothing and makes no room: the same answer.
+        *Raises* Conflict (a higher epoch, or an equal one of another mover)."""
 
-    async def confirm(self, queue: str, batch: int) -> int:
-        """*Effect* removes what was checked out under `batch`; answers how many."""
+    async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
+        """*Effect* up to `limit` jobs (fewer over about 4 MiB) leave their lines under `batch`: waiting ones in order
+        (line, priority, place, id), then delayed by (run_at, id), parked; with `history` the ended ones too, oldest
+        first, after them. Of a batch that is out already: exactly its jobs, whatever `limit`.
+        *Cost* one round trip, O(log n) a job."""
+
+    async def running(self, queue: str, after: str, limit: int) -> list[Parcel]:
+        """*Effect* none. Active jobs (held ones not) with an id bytewise after `after`, by id."""
+
+    async def timed_keys(self, queue: str, after: str, limit: int) -> list[HeldKey]:
+        """*Effect* none. Keys held for a time that has not run out, whose job no `checkout` or `running` would show
+        as their holder; bytewise after `after`, by key."""
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        """*Effect* every parcel becomes a job in its real state, rev, counters and times as they are, `epoch` the
+        mover's; an active one is held. A held job of that id gives way to the parcel. A key in the way is a clash too,
+        unless its job is one that gives way. Keys without a job are held as long as nobody else does. The batch and
+        `note` are journaled. No max_size, no retention. Queues that are HERE wake their workers.
+        *Atomic* the whole call (moves "live"); else its repeat completes it. *Raises* PayloadTooLarge (of a store with
+        a smaller limit; nothing written). A batch taken in before: its clashes again, nothing done."""
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+        """*Effect* the jobs of `ids` that are checked out, or on a line again (the source rolled back), are removed
+        with the keys they hold and `batch` is out no more; not the active ones. A call that made one of them is still
+        answered as before when repeated."""
+
+    async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
+        """*Effect* what is out under `batch` (only `ids`, if given) goes back to its line and old place; how many."""
+
+    async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
+        """*Effect* held jobs are removed with their keys; with `lose` they go to the suspect line at their place as
+        from a dead worker, none counted as a crash. At most 1,000 a call: their ids."""
+
+    async def journal(self, queue: str) -> Journal | None:
+        """*Effect* none. None where no batch was ever taken in or checked out since the last move ended."""
+
+    async def taken(self, queue: str, batch: int) -> list[str]:
+        """*Effect* none. The ids of a batch taken in, clashes left out, in the order of the call."""
+
+    async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
+        """*Effect* none. Which of the ids are jobs here (checked-out ones too), and who holds which key. None while the
+        queue is HERE or before `Standing.settles_at`: one that is not here could still come."""
 
 
 class Events(Protocol):

@@ -28,6 +28,7 @@ class Capabilities:
     strays: bool = False  # `renew` reports claims that were not named
     counted_at: str = "settle"  # "settle": retention by count at once; "prune": by the next prune
     totals: str = "exact"  # "late": at most a call late; a call whose reply was lost, or that came late, may miscount
+    moves: str = "live"  # part mover: "offline": only while no worker and no producer runs
     floor: int = 5000  # ms after which a caller that waits looks by itself: what `wait` may miss comes no later
     wake: str = "notify"  # "notify": `wait` returns at once; "poll": after its store's poll interval
 
@@ -50,7 +51,9 @@ class Life(Protocol):
 
 
 class Produce(Protocol):
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         """Keep jobs.
 
         *Effect* each spec becomes a waiting or delayed job at the back of its priority (`lifo`: before all), unless
@@ -60,7 +63,9 @@ class Produce(Protocol):
         The second of two equal ids in one call exists already. Wakes workers.
         *Atomic* the whole call (at most BATCH_MAX jobs).
         *Raises* QueueFull (more than max_size would wait or be delayed; nothing written), PayloadTooLarge,
-        Conflict, Moved, Stale, Unsupported, InvalidOption (over BATCH_MAX; within of another store's kind).
+        Conflict, Moved (the queue is moving or gone), Arriving (jobs are still coming from `to`, and not `asked`: the
+        caller must first ask that store for ids of his own and keys, Mover.known), Stale, Unsupported, InvalidOption
+        (over BATCH_MAX; within of another store's kind).
         With `within` (the part of that name) the jobs are written when the caller's transaction is, or never: receipts
         have created None, or False where another job holds the key. What refuses is looked at now, and raises now;
         no call is repeated, since a broken transaction is its owner's to begin anew.
@@ -73,6 +78,7 @@ class HotPath(Protocol):
 
         *Effect* 1. each outcome whose token is its job's current claim is applied (else refused: lost, gone, illegal);
         retry, snoozed, released and parked become cancelled where a cancel was asked meanwhile;
+        while the queue is not HERE nothing more happens;
         2. due delayed jobs are promoted in order (run_at, id), at most 500; 3. unless paused, up to `ask.want` jobs
         (fewer where the reply would grow too large: then `more`) become active in order (priority, place, id), first
         at most one of the suspect line where `ask.suspect`;
@@ -124,7 +130,7 @@ class Read(Protocol):
         """*Effect* none. Why a job does not run yet; None where it is not."""
 
     async def queues(self) -> list[str]:
-        """*Effect* none. Names of queues with jobs or a configuration, sorted."""
+        """*Effect* none. Names of queues with jobs, a configuration or an epoch, sorted."""
 
     async def workers(self) -> list[WorkerBeat]:
         """*Effect* none. Workers whose beat has not run out, by id."""
@@ -140,7 +146,9 @@ class Alter(Protocol):
         Reschedule: waiting or delayed -> the given time (none: as it is) and priority, new place, same line.
         Replace: waiting, delayed, parked: new body. Reopen: parked -> waiting, new place.
         Delete: any but active -> no record. What waits at once by a verb has run_at = now.
-        *Atomic* each change. *Raises* Moved, Stale, PayloadTooLarge. *Cost* one round trip.
+        A job that is checked out or held by a mover, or that is not here while the queue is not HERE or still has a
+        `to`: No.MOVED, to be asked of the other store.
+        *Atomic* each change. *Raises* Stale, PayloadTooLarge. *Cost* one round trip.
         Repeating the same op: the recorded answers, nothing done twice."""
 
     async def annotate(self, queue: str, id: str, token: str, note: Note) -> bool:
@@ -153,7 +161,8 @@ class Control(Protocol):
 
     async def configure(self, queue: str, conf: QueueConf) -> QueueConf:
         """*Effect* declared and override layers replaced if `conf.rev` is the stored rev; rev + 1 in the answer. Wakes
-        workers. *Raises* Conflict (another rev), Unsupported (cap or rates without the part limits).
+        workers. *Raises* Conflict (another rev), Moved (moving or gone), Unsupported (cap or rates without
+        the part limits).
         Repeating the call that was written last: its answer, nothing done twice."""
 
     async def prune(
@@ -166,7 +175,8 @@ class Control(Protocol):
 
     async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
         """*Effect* removes every job, then the queue's own records; (removed, more): call until more is False.
-        *Raises* Conflict where jobs are active and not `force`; nothing removed then."""
+        Where a queue is GONE its home, to and epoch stay. *Raises* Conflict where jobs are active and not `force`, and
+        while the queue is moving, arriving or has a `to`; nothing removed then."""
 
     async def beat(self, worker: WorkerBeat, ttl: int) -> int:
         """*Effect* the worker is known for `ttl` ms more; 0 forgets it. Answers the store's now."""

@@ -147,9 +147,11 @@ class _InlineStore(ModelStore):
 
     kit: QueueKit
 
-    async def enqueue(self, queue: str, jobs: Any, op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Any, op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         specs: list[JobSpec] = list(jobs)
-        answer = await super().enqueue(queue, specs, op, within)
+        answer = await super().enqueue(queue, specs, op, within, asked)
         if self.blocking:
             _in_thread(self.kit, queue)  # this coroutine is stepped by `direct`: it must not suspend
         else:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
 from types import FrameType
 from typing import Any
 
@@ -166,6 +167,9 @@ def _kept(jobs: int, concurrency: int) -> int:
     return blocks[1] - blocks[0]
 
 
+TRIES = 5  # what the interpreter makes once falls into one of them; what each job leaves is in all
+
+
 def drain(concurrency: int, few: int, many: int) -> Counted:
     """What a further job costs: the difference of two runs, so that a start and an end count for nothing."""
     jobs = many - few
@@ -174,7 +178,7 @@ def drain(concurrency: int, few: int, many: int) -> Counted:
     found = {
         "calls": (high - low) / jobs,
         "store calls": (second.asked["exchange"] - first.asked["exchange"]) / jobs,
-        "blocks kept": (_kept(many, concurrency) - _kept(few, concurrency)) / jobs,
+        "blocks kept": median((_kept(many, concurrency) - _kept(few, concurrency)) / jobs for _ in range(TRIES)),
         "instructions": (_instructions(many, concurrency) - _instructions(few, concurrency)) / jobs,
     }
     return {what: round(figure, 3) for what, figure in found.items()}

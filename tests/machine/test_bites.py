@@ -52,29 +52,35 @@ class ManySuspects(ModelStore):
 class NoPriority(ModelStore):
     """Knows one priority."""
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
-        return await super().enqueue(queue, [dataclasses.replace(job, priority=10) for job in jobs], op, within)
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
+        return await super().enqueue(queue, [dataclasses.replace(job, priority=10) for job in jobs], op, within, asked)
 
 
 class ForgetsCalls(ModelStore):
     """Makes a repeated call as if it were new."""
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         self.queue(queue).ops.pop(op.actor, None)
-        return await super().enqueue(queue, jobs, op, within)
+        return await super().enqueue(queue, jobs, op, within, asked)
 
 
 class EndlessKeys(ModelStore):
     """Never gives a key back at a start."""
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         longer = [
             dataclasses.replace(job, unique=dataclasses.replace(job.unique, until="finished"))
             if job.unique is not None and job.unique.until == "started"
             else job
             for job in jobs
         ]
-        return await super().enqueue(queue, longer, op, within)
+        return await super().enqueue(queue, longer, op, within, asked)
 
 
 class RenewsLost(ModelStore):

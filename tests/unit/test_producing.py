@@ -175,7 +175,9 @@ def test_many_jobs_of_several_queues_come_back_in_order(kit: TestKit) -> None:
     store = kit.blocking_store()
     real = store.enqueue
 
-    async def counted(queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Any:
+    async def counted(
+        queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Any:
         calls.append((queue, len(jobs)))
         return await real(queue, jobs, op, within)
 
@@ -235,7 +237,9 @@ def test_a_lost_answer_is_repeated_under_the_same_op_and_makes_one_job(kit: Test
     store = kit.blocking_store()
     real, ops = store.enqueue, []
 
-    async def lossy(queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Any:
+    async def lossy(
+        queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Any:
         ops.append(op)
         answer = await real(queue, jobs, op, within)
         if len(ops) < 3:
@@ -257,7 +261,9 @@ def test_a_lane_whose_call_never_got_an_answer_is_used_no_more() -> None:
     store = kit.blocking_store()
     real, ops = store.enqueue, []
 
-    async def away(queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Any:
+    async def away(
+        queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Any:
         ops.append(op)
         if len(ops) <= 2:
             raise StoreUnavailable("away", outcome="unknown")

@@ -124,8 +124,10 @@ class Blocking:
     async def ping(self) -> Pong:
         return direct(self.plain.ping())
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
-        return direct(self.plain.enqueue(queue, jobs, op, within))
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
+        return direct(self.plain.enqueue(queue, jobs, op, within, asked))
 
     async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
         return direct(self.plain.exchange(queue, op, outcomes, ask))

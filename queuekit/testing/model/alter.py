@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from queuekit.domain.job import JobRecord, limits_error
-from queuekit.domain.outcome import Op
+from queuekit.domain.outcome import Home, Op
 from queuekit.domain.query import Change, Changed, No, Note, Verb
 from queuekit.domain.state import TERMINAL, Line, Move, State
 from queuekit.errors import PayloadTooLarge
 from queuekit.testing.model.base import Base
+from queuekit.testing.model.moving import is_held
 from queuekit.testing.model.settle import end, to, wait_or_delay
 from queuekit.testing.model.settle import note as keep
 from queuekit.testing.model.world import QueueData
@@ -36,7 +37,10 @@ class Alter(Base):
     def _one(self, q: QueueData, change: Change, now: int) -> Changed:
         job = q.jobs.get(change.id)
         if job is None:
-            return Changed(id=change.id, ok=False, no=No.GONE)
+            elsewhere = q.conf.home is not Home.HERE or q.conf.to is not None
+            return Changed(id=change.id, ok=False, no=No.MOVED if elsewhere else No.GONE)
+        if is_held(job) or job.id in q.absent:
+            return Changed(id=change.id, ok=False, no=No.MOVED, state=job.state)
         if change.rev is not None and change.rev != job.rev:
             return Changed(id=job.id, ok=False, no=No.CHANGED, state=job.state)
         no = _VERBS[change.verb](q, job, change, now)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from queuekit.domain.limits import QueueConf, checked
+from queuekit.domain.limits import Limits, QueueConf, checked
+from queuekit.domain.outcome import Home
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, Move, State
-from queuekit.errors import Conflict, InvalidOption, Unsupported
+from queuekit.errors import Conflict, InvalidOption, Moved, Unsupported
 from queuekit.testing.model.base import Base
 from queuekit.testing.model.settle import end, trim
 from queuekit.testing.model.world import OPS_KEPT, QueueData, by_age
@@ -26,6 +27,8 @@ class Control(Base):
                         "this store has no limits over all workers: leave global_concurrency and rate unset"
                     )
             q = self.queue(queue)
+            if q.conf.home in (Home.MOVING, Home.GONE):
+                raise Moved(f"queue {queue} is {q.conf.home}: it lives in {q.conf.to}", to=q.conf.to)
             if conf.rev + 1 == q.conf.rev and (conf.declared, conf.override) == (q.conf.declared, q.conf.override):
                 return q.conf  # by this very call, whose answer was lost
             if conf.rev != q.conf.rev:
@@ -49,7 +52,7 @@ class Control(Base):
             return min(len(doomed), limit), len(doomed) > limit
 
     def _older(self, q: QueueData, state: State, moment: int) -> list[str]:
-        aged = sorted((j.ended_at or j.created_at, j.id) for j in q.jobs.values() if j.state is state)
+        aged = sorted((j.ended_at or j.created_at, j.id) for j in q.present if j.state is state)
         return [name for entered, name in aged if entered <= moment]
 
     def _outlived(self, q: QueueData, now: int) -> list[str]:
@@ -58,26 +61,32 @@ class Control(Base):
             del q.ops[actor]
         for key in [k for k, held in q.unique.items() if held.expires is not None and held.expires <= now]:
             del q.unique[key]
-        for job in list(q.jobs.values()):
+        for job in q.present:
             if job.state in (State.WAITING, State.DELAYED) and job.expires_at is not None and job.expires_at <= now:
                 job.reason = "expired"
                 end(q, job, Move.EXPIRE, State.CANCELLED, now)
-        for kept in {(job.state, job.keep) for job in q.jobs.values() if job.state in TERMINAL}:
+        for kept in {(job.state, job.keep) for job in q.present if job.state in TERMINAL}:
             trim(q, *kept)
-        ended = by_age(job for job in q.jobs.values() if job.state in TERMINAL)
+        ended = by_age(job for job in q.present if job.state in TERMINAL)
         ages = ((job, q.kept(job).age) for job in ended)
         return [job.id for job, age in ages if age is not None and (job.ended_at or 0) + age <= now]
 
     async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
         with self.world.lock:
             q = self.peek(queue)
+            if q.conf.home in (Home.MOVING, Home.ARRIVING) or (q.conf.home is Home.HERE and q.conf.to is not None):
+                raise Conflict(f"queue {queue} is on the move: end that first, with migrate --resume or --abort")
             if not force and any(job.state is State.ACTIVE for job in q.jobs.values()):
                 raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
             doomed = list(q.jobs)[:limit]
             for name in doomed:
                 q.awaited.discard(name)
                 del q.jobs[name]
-            if not q.jobs:
+            if not q.jobs and q.conf.home is Home.GONE:
+                self.world.queues[self.namespace, queue] = QueueData(
+                    queue, conf=replace(q.conf, declared=Limits(), override=Limits()), mover=q.mover
+                )
+            elif not q.jobs:
                 self.world.queues.pop((self.namespace, queue), None)
             self.world.changed()
             return len(doomed), bool(q.jobs)

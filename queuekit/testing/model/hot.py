@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from queuekit.domain.absence import LEAST_GRACE
 from queuekit.domain.job import BATCH_MAX
-from queuekit.domain.outcome import Ask, Exchange, Hold, Op, Outcome, Recovery, Refusal, Renewal
+from queuekit.domain.outcome import Ask, Exchange, Hold, Home, Op, Outcome, Recovery, Refusal, Renewal
 from queuekit.domain.query import Note
 from queuekit.domain.state import Line, Move, State
 from queuekit.errors import InvalidOption
@@ -36,8 +36,10 @@ class HotPath(Base):
                 no = settle(q, outcome, now, self.limit)
                 if no is not None:
                     refused_now.append((outcome.id, no))
-            promote(q, now)
-            claimed = [] if q.conf.effective.paused is not None else self._claim(q, op, ask, now)
+            here = q.conf.home is Home.HERE
+            if here:
+                promote(q, now)
+            claimed = self._claim(q, op, ask, now) if here and q.conf.effective.paused is None else []
             q.remember(op, now, (tuple(claimed), tuple(refused_now)))
             reply = Exchange(now=now, refused=refused_now, claims=[snapshot(q.jobs[i]) for i in claimed])
             if outcomes:
@@ -50,8 +52,9 @@ class HotPath(Base):
         reply.paused, reply.home, reply.to = q.conf.effective.paused, q.conf.home, q.conf.to
         due = reply.next_at is not None and reply.next_at <= reply.now
         suspect = ask.suspect and not any(job.line is Line.SUSPECT for job in reply.claims)
-        left = (j for j in q.jobs.values() if j.state is State.WAITING)
-        reply.more = reply.paused is None and (due or any(suspect or j.line is not Line.SUSPECT for j in left))
+        left = q.of(State.WAITING)
+        claimable = reply.paused is None and reply.home is Home.HERE
+        reply.more = claimable and (due or any(suspect or j.line is not Line.SUSPECT for j in left))
         if reply.more:
             self.wake(q)
         return reply
@@ -110,7 +113,7 @@ class HotPath(Base):
                 reply.grace_until = q.grace_until
                 return reply
             q.grace_until = None
-            expired = [job for job in q.of(State.ACTIVE) if (job.lease_until or 0) <= now]
+            expired = [job for job in q.of(State.ACTIVE) if job.lease_until is not None and job.lease_until <= now]
             for job in expired[:limit]:
                 self._lose(q, job.id, now, reply)
             reply.more = len(expired) > limit

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec, limits_error
-from queuekit.domain.outcome import Enqueued, Op, Receipt
+from queuekit.domain.outcome import Enqueued, Home, Op, Receipt
 from queuekit.domain.state import Line, State
-from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, Unsupported
+from queuekit.errors import Arriving, Conflict, InvalidOption, Moved, PayloadTooLarge, QueueFull, Unsupported
 from queuekit.testing.model.base import Base
 from queuekit.testing.model.world import QueueData
 
 
 class Produce(Base):
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         with self.world.lock:
             q, now = self.queue(queue), self.world.now()
             known = q.recall(op)
@@ -22,6 +24,11 @@ class Produce(Base):
                 return Enqueued(now=now, receipts=known.answer, replayed=True)
             if within is not None:
                 raise Unsupported("the model store writes within nobody's transaction")
+            conf = q.conf
+            if conf.home in (Home.MOVING, Home.GONE):
+                raise Moved(f"queue {queue} is {conf.home}: it lives in {conf.to}", to=conf.to)
+            if conf.to is not None and not asked:
+                raise Arriving(f"queue {queue}: jobs are still coming from {conf.to}: ask there first", to=conf.to)
             self._check(q, jobs, now)
             receipts = [self._add(q, spec, now) for spec in jobs]
             q.remember(op, now, receipts)
@@ -52,7 +59,7 @@ class Produce(Base):
                 keys.add(key.key)
         size = q.conf.effective.max_size
         if size is not None and new:
-            have = sum(j.state in (State.WAITING, State.DELAYED) for j in q.jobs.values())
+            have = sum(j.state in (State.WAITING, State.DELAYED) for j in q.present)
             if have + len(new) > size:
                 raise QueueFull(f"queue {q.name}: {have} jobs wait, {len(new)} more are over max_size {size}")
 

@@ -11,6 +11,7 @@ from queuekit.domain.query import SCAN_MAX, Counts, Found, Position, Where, Work
 from queuekit.domain.state import Line, State
 from queuekit.errors import InvalidOption
 from queuekit.testing.model.base import Base, snapshot
+from queuekit.testing.model.moving import is_held
 from queuekit.testing.model.world import order_of
 
 
@@ -47,10 +48,10 @@ class Read(Base):
     async def count(self, queue: str) -> Counts:
         with self.world.lock:
             q, now = self.peek(queue), self.world.now()
-            waiting = q.of(State.WAITING)
+            waiting, present = q.of(State.WAITING), q.present
             since = [max(job.created_at, job.run_at or 0) for job in waiting]
             return Counts(
-                now=now, states={state: sum(job.state is state for job in q.jobs.values()) for state in State},
+                now=now, states={state: sum(job.state is state for job in present) for state in State},
                 suspect=sum(job.line is Line.SUSPECT for job in waiting), held=0,
                 oldest_waiting=now - min(since) if since else None, paused=q.conf.effective.paused,
                 totals=replace(q.totals),
@@ -63,6 +64,9 @@ class Read(Base):
             if job is None:
                 return None
             place = Position(state=job.state)
+            if is_held(job) or id in q.absent:
+                place.reasons.append("moving")
+                return place
             if job.state is State.WAITING:
                 line = [other.id for other in q.of(State.WAITING) if other.line is job.line]
                 place.ahead = line.index(id)
@@ -81,7 +85,9 @@ class Read(Base):
     async def queues(self) -> list[str]:
         with self.world.lock:
             return sorted(
-                n for (s, n), q in self.world.queues.items() if s == self.namespace and (q.jobs or q.conf.rev or q.ops)
+                n
+                for (s, n), q in self.world.queues.items()
+                if s == self.namespace and (q.jobs or q.conf.rev or q.conf.epoch or q.ops)
             )
 
     async def workers(self) -> list[WorkerBeat]:

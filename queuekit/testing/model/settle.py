@@ -68,7 +68,7 @@ def end(q: QueueData, job: JobRecord, move: Move, state: State, now: int, keep: 
 
 def trim(q: QueueData, state: State, label: str | None, limit: int = 1000) -> int:
     """Remove the oldest ended jobs over the count of one retention class; only jobs that carry it."""
-    members = by_age(j for j in q.jobs.values() if j.state is state and j.keep == label)
+    members = by_age(j for j in q.present if j.state is state and j.keep == label)
     count = q.kept(members[0]).count if members else None
     over = [] if count is None else members[: max(0, len(members) - count)][:limit]
     for job in over:

@@ -7,15 +7,16 @@ from queuekit.store.protocol import Capabilities
 from queuekit.testing.model.alter import Alter
 from queuekit.testing.model.control import Control
 from queuekit.testing.model.hot import HotPath
+from queuekit.testing.model.moving import Moving
 from queuekit.testing.model.notify import Notify
 from queuekit.testing.model.produce import Produce
 from queuekit.testing.model.read import Read
 
 
-class ModelStore(Produce, HotPath, Read, Alter, Control, Notify):
+class ModelStore(Produce, HotPath, Read, Alter, Control, Moving, Notify):
     """Every core family over one ModelWorld. Thread-safe; stores of one world see the same jobs."""
 
-    capabilities = Capabilities(parts=frozenset({"unique"}), strays=True)
+    capabilities = Capabilities(parts=frozenset({"unique", "mover"}), strays=True)
 
     async def open(self) -> None:
         """Nothing to connect to."""

@@ -10,6 +10,7 @@ from typing import Final
 from queuekit import clock, ids
 from queuekit.domain.job import JobRecord, Retention, UniqueKey
 from queuekit.domain.limits import QueueConf
+from queuekit.domain.moving import Clash
 from queuekit.domain.outcome import Op
 from queuekit.domain.query import Totals, WorkerBeat
 from queuekit.domain.state import LIVE, Line, State
@@ -51,6 +52,12 @@ class QueueData:
     taken: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # claim, and lines it reported, by job
     last: int = 0  # places given at the back
     first: int = 0  # and before all
+    mover: str = ""  # the nonce of who wrote the epoch
+    mark: int = 0  # `last` when the queue began to move
+    base: int = 0  # the first place of the room made for what arrives
+    out: dict[int, list[str]] = field(default_factory=dict)  # checked out, by batch
+    taken_in: dict[int, tuple[list[str], list[Clash]]] = field(default_factory=dict)  # ids, clashes by batch
+    note: bytes = b""  # the mover's own
     seen: int | None = None  # the last recover
     pace: int | None = None  # the least cadence of it since the last absence
     grace_until: int | None = None
@@ -66,9 +73,20 @@ class QueueData:
         self.first -= 1
         return self.first
 
+    @property
+    def absent(self) -> set[str]:
+        """Ids of the jobs that are checked out."""
+        return {name for out in self.out.values() for name in out}
+
+    @property
+    def present(self) -> list[JobRecord]:
+        """The jobs that are not checked out."""
+        absent = self.absent
+        return [job for job in self.jobs.values() if job.id not in absent]
+
     def of(self, state: State) -> list[JobRecord]:
         """The jobs of a state in the order `find` promises."""
-        return sorted((job for job in self.jobs.values() if job.state is state), key=order_of(state))
+        return sorted((job for job in self.present if job.state is state), key=order_of(state))
 
     def held(self, key: str, now: int) -> Held | None:
         """The holder of a unique key, if it is held now."""

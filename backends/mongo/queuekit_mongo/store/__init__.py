@@ -55,7 +55,9 @@ class MongoStore:
     async def ping(self) -> Pong:
         return await life.ping(self.room)
 
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         if within is not None:
             return await joined.enqueue(self.room, queue, jobs, op, within)
         return await produce.enqueue(self.room, queue, jobs, op)

@@ -14,7 +14,9 @@ from queuekit_redis.store.within import Within
 
 
 class Produce(Within):
-    async def enqueue(self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None) -> Enqueued:
+    async def enqueue(
+        self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
+    ) -> Enqueued:
         """One script for the whole call; see enqueue.lua."""
         bounded(len(jobs), "jobs")
         args: list[bytes | int] = [op.actor.encode(), op.n, self._moved(), 0, len(jobs)]
