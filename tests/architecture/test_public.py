@@ -30,7 +30,7 @@ ERRORS = [
         "DuplicateTask",
     ),
     *("Unsupported", "PayloadError", "PayloadTooLarge", "StoreError", "StoreUnavailable", "QueueFull", "NotReplicated"),
-    *("EnqueueNotApplied", "Moved", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled"),
+    *("EnqueueNotApplied", "Moved", "Arriving", "SchemaMismatch", "Stale", "Conflict", "JobNotFound", "LeaseLost", "Cancelled"),
     "ResultError",
     *("JobFailed", "JobCancelled", "ResultGone", "ResultTimeout", "WouldDeadlock"),
 ]
