@@ -1,0 +1,1 @@
+"""Moving jobs between stores: live, through files, verified. Reads and writes through the seam only."""
