@@ -84,9 +84,10 @@ class Mover(Protocol):
 
     Every verb that changes something carries the mover's epoch and *raises* Conflict where the queue has another one,
     so that a mover that was forgotten, or whose store rolled back, finds out. All may be repeated.
+    A mover takes a higher epoch for each change of home, so that a late twin of an earlier call has no effect.
     Jobs checked out are on no line: `find` and `count` leave them out, `get` answers them, `change` says MOVED.
-    Held jobs (active, token None) are in `find`, `get` and `count`; nothing recovers, renews, settles or prunes them;
-    `change` says MOVED.
+    Held jobs (active, token and lease_until None) are in `find` (before the other active ones), `get` and `count`;
+    nothing recovers, renews, settles or prunes them; `change` says MOVED.
     """
 
     async def authority(
@@ -94,9 +95,10 @@ class Mover(Protocol):
     ) -> Standing:
         """*Effect* iff epoch is higher than the stored one, or equal and `by` (the mover's nonce) wrote it: home, to
         and epoch change. With `room`: so many places are set free before all. With `add`: added to the totals.
-        HERE without `to`: the journal is dropped. GONE: keys and marks are dropped, op records stay. Wakes workers.
+        HERE without `to`, or GONE: the journal of what was taken in is dropped. GONE: keys and marks are dropped, op
+        records stay. Wakes workers.
         A call that changes nothing (same epoch, by, home, to) adds nothing and makes no room: the same answer.
-        *Raises* Conflict (a higher epoch, or an equal one of another mover)."""
+        *Raises* Conflict (a higher epoch, or an equal one of another mover; HERE without `to` while jobs are out)."""
 
     async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
         """*Effect* up to `limit` jobs (fewer over about 4 MiB) leave their lines under `batch`: waiting ones in order
@@ -115,23 +117,26 @@ class Mover(Protocol):
         self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
     ) -> list[Clash]:
         """*Effect* every parcel becomes a job in its real state, rev, counters and times as they are, `epoch` the
-        mover's; an active one is held. A held job of that id gives way to the parcel. A key in the way is a clash too,
-        unless its job is one that gives way. Keys without a job are held as long as nobody else does. The batch and
-        `note` are journaled. No max_size, no retention. Queues that are HERE wake their workers.
-        *Atomic* the whole call (moves "live"); else its repeat completes it. *Raises* PayloadTooLarge (of a store with
-        a smaller limit; nothing written). A batch taken in before: its clashes again, nothing done."""
+        mover's; an active one is held. A held job of that id gives way to the parcel, with its key. A key in the way is
+        a clash too; one held for a time that has run out is not taken. Keys without a job are held as long as nobody
+        else does. The batch and `note` are journaled. No max_size, no retention. Queues that are HERE wake their
+        workers; who watches a job that came in ended is told.
+        *Atomic* the whole call (moves "live"); else its repeat completes it. *Raises* PayloadTooLarge (a body or result
+        over this store's limit; nothing written). A batch taken in before: its clashes again, nothing done."""
 
     async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
         """*Effect* the jobs of `ids` that are checked out, or on a line again (the source rolled back), are removed
-        with the keys they hold and `batch` is out no more; not the active ones. A call that made one of them is still
-        answered as before when repeated."""
+        with the keys they hold; not the active ones. `batch` is out no more: those of it that `ids` leaves out go back
+        to their lines and places. Who watches is told. A call that made one of them is still answered as before when
+        repeated."""
 
     async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
         """*Effect* what is out under `batch` (only `ids`, if given) goes back to its line and old place; how many."""
 
     async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
         """*Effect* held jobs are removed with their keys; with `lose` they go to the suspect line at their place as
-        from a dead worker, none counted as a crash. At most 1,000 a call: their ids."""
+        from a dead worker, none counted as a crash; a cancel that was asked stays asked. At most 1,000 a call, by id:
+        their ids."""
 
     async def journal(self, queue: str) -> Journal | None:
         """*Effect* none. None where no batch was ever taken in or checked out since the last move ended."""
@@ -141,7 +146,7 @@ class Mover(Protocol):
 
     async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
         """*Effect* none. Which of the ids are jobs here (checked-out ones too), and who holds which key. None while the
-        queue is HERE or before `Standing.settles_at`: one that is not here could still come."""
+        queue takes jobs (HERE, ARRIVING) or before `Standing.settles_at`: one that is not here could still come."""
 
 
 class Events(Protocol):

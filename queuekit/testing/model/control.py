@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from queuekit.domain.limits import Limits, QueueConf, checked
+from queuekit.domain.limits import QueueConf, checked
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, Move, State
@@ -82,9 +82,10 @@ class Control(Base):
             for name in doomed:
                 q.awaited.discard(name)
                 del q.jobs[name]
+            q.out = {batch: left for batch, out in q.out.items() if (left := [name for name in out if name in q.jobs])}
             if not q.jobs and q.conf.home is Home.GONE:
                 self.world.queues[self.namespace, queue] = QueueData(
-                    queue, conf=replace(q.conf, declared=Limits(), override=Limits()), mover=q.mover
+                    queue, conf=QueueConf(home=q.conf.home, to=q.conf.to, epoch=q.conf.epoch), mover=q.mover
                 )
             elif not q.jobs:
                 self.world.queues.pop((self.namespace, queue), None)

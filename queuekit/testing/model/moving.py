@@ -9,9 +9,10 @@ from queuekit.domain.job import JobRecord, limits_error
 from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
-from queuekit.domain.state import TERMINAL, Line, State
+from queuekit.domain.state import TERMINAL, Line, Move, State
 from queuekit.errors import Conflict, PayloadTooLarge
 from queuekit.testing.model.base import Base, snapshot
+from queuekit.testing.model.settle import to as to_state
 from queuekit.testing.model.world import Held, QueueData, by_age
 
 BYTES_OUT = 4 * 1024 * 1024  # of bodies and results in one checkout
@@ -27,6 +28,8 @@ class Moving(Base):
             if epoch < q.conf.epoch or (epoch == q.conf.epoch and by != q.mover):
                 raise Conflict(f"queue {queue}: another mover has epoch {q.conf.epoch}, this one {epoch}")
             changes = (epoch, by, home, to) != (q.conf.epoch, q.mover, q.conf.home, q.conf.to)
+            if changes and home is Home.HERE and to is None and q.out:
+                raise Conflict(f"queue {queue}: batches {sorted(q.out)} are checked out: confirm or restore them first")
             if changes:
                 self._become(q, home, to, room, add)
                 q.conf, q.mover = replace(q.conf, epoch=epoch, home=home, to=to), by
@@ -45,7 +48,7 @@ class Moving(Base):
         if home is Home.GONE:
             q.unique.clear()
             q.awaited.clear()
-        if home is Home.HERE and to is None:
+        if home is Home.GONE or (home is Home.HERE and to is None):
             q.taken_in.clear()
             q.note = b""
 
@@ -90,9 +93,10 @@ class Moving(Base):
             if batch in q.taken_in:
                 return list(q.taken_in[batch][1])
             for parcel in parcels:
-                wrong = limits_error(parcel.record.body, self.limit)
-                if wrong is not None:
-                    raise PayloadTooLarge(f"job {parcel.record.id}: {wrong}")
+                for data in (parcel.record.body, parcel.record.result or b""):
+                    wrong = limits_error(data, self.limit)
+                    if wrong is not None:
+                        raise PayloadTooLarge(f"job {parcel.record.id}: {wrong}")
             clashes: list[Clash] = []
             ids: list[str] = []
             for parcel in parcels:
@@ -113,6 +117,8 @@ class Moving(Base):
         if there is not None and not is_held(there):
             return Clash(id=job.id, why="id", by=job.id)
         key = job.unique if parcel.holds else None
+        if key is not None and key.until == "time" and (parcel.key_expires or 0) <= now:
+            key = None  # it ran out on the way
         holder = None if key is None else q.held(key.key, now)
         if holder is not None and holder.id != job.id:
             return Clash(id=job.id, why="key", by=holder.id)
@@ -121,12 +127,14 @@ class Moving(Base):
             job, queue=q.name, epoch=epoch, place=q.back() if parcel.back else job.place, lease_until=None,
             token=None if held else job.token,
         )  # fmt: skip
-        if there is not None and there.unique is not None:
-            q.unique = {k: h for k, h in q.unique.items() if h.id != job.id}
+        if there is not None:
+            _drop_key(q, there)
         if key is not None:
             q.unique[key.key] = Held(job.id, key.until, parcel.key_expires)
         if parcel.awaited:
             q.awaited.add(job.id)
+        if job.state in TERMINAL:
+            q.awaited.discard(job.id)
         return None
 
     async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
@@ -137,12 +145,12 @@ class Moving(Base):
             gone = {job.id for job in found if job.state is not State.ACTIVE}
             for name in gone:
                 q.awaited.discard(name)
-                q.unique = {k: h for k, h in q.unique.items() if h.id != name}
-                del q.jobs[name]
+                _drop_key(q, q.jobs.pop(name))
             for number, out in list(q.out.items()):
                 q.out[number] = [] if number == batch else [name for name in out if name not in gone]
                 if not q.out[number]:
                     del q.out[number]
+            self.world.changed()
             return Confirmed(removed=len(gone), active=active)
 
     async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
@@ -162,11 +170,11 @@ class Moving(Base):
             for name in held:
                 job = q.jobs[name]
                 if lose:
-                    job.state, job.line, job.rev = State.WAITING, Line.SUSPECT, job.rev + 1
+                    to_state(job, Move.LOSE, State.WAITING)
+                    job.line = Line.SUSPECT
                     continue
-                q.unique = {k: h for k, h in q.unique.items() if h.id != name}
                 q.awaited.discard(name)
-                del q.jobs[name]
+                _drop_key(q, q.jobs.pop(name))
             self.wake(q)
             return held
 
@@ -184,7 +192,7 @@ class Moving(Base):
     async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
         with self.world.lock:
             q, now = self.peek(queue), self.world.now()
-            if q.conf.home is Home.HERE:
+            if q.conf.home in (Home.HERE, Home.ARRIVING):
                 return None
             holders = {key: held.id for key in keys if (held := q.held(key, now)) is not None}
             return Known(ids={name for name in ids if name in q.jobs}, keys=holders)
@@ -206,6 +214,12 @@ class Moving(Base):
 def is_held(job: JobRecord) -> bool:
     """Whether a job only stands for one that runs in the store its queue comes from."""
     return job.state is State.ACTIVE and job.token is None
+
+
+def _drop_key(q: QueueData, job: JobRecord) -> None:
+    """Take a removed job's own key from it; keys that its id held by time as another job are not its own."""
+    if job.unique is not None and (holder := q.unique.get(job.unique.key)) is not None and holder.id == job.id:
+        del q.unique[job.unique.key]
 
 
 def _line_up(q: QueueData, history: bool) -> list[JobRecord]:
