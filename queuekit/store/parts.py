@@ -11,6 +11,7 @@ from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Pa
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
 from queuekit.domain.schedule import ScheduleRecord
+from queuekit.store.protocol import JobStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +148,10 @@ class Mover(Protocol):
     async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
         """*Effect* none. Which of the ids are jobs here (checked-out ones too), and who holds which key. None while the
         queue takes jobs (HERE, ARRIVING) or before `Standing.settles_at`: one that is not here could still come."""
+
+
+class MovingStore(JobStore, Mover, Protocol):
+    """A core with the part `mover`: what a queue can move from and to."""
 
 
 class Events(Protocol):

@@ -6,11 +6,12 @@ No test lives here, and nothing that knows a store.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 import pytest_asyncio
 
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Blocking, Harness, Transaction
 
@@ -18,7 +19,7 @@ Open: TypeAlias = Callable[..., Awaitable[JobStore]]
 
 Begin: TypeAlias = Callable[[], Awaitable[Transaction]]
 
-__all__ = ["able", "begin", "contended", "harness", "open_store", "port", "store"]
+__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "port", "store"]
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -65,6 +66,14 @@ def able(store: JobStore) -> JobStore:
     if "unique" not in store.capabilities.parts:
         pytest.skip("the store declares no unique keys")
     return store
+
+
+@pytest.fixture
+def mover(store: JobStore) -> MovingStore:
+    """A store that queues can move from and to; others skip by what they declare."""
+    if "mover" not in store.capabilities.parts:
+        pytest.skip("the store declares no moving")
+    return cast("MovingStore", store)
 
 
 @pytest_asyncio.fixture

@@ -6,6 +6,7 @@ A backend subclasses `Harness`; nothing here knows any store, and no test lives 
 from __future__ import annotations
 
 import asyncio
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -13,11 +14,13 @@ from typing import ClassVar
 from queuekit import ids
 from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import QueueConf
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
-from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
+from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Totals, Where, WorkerBeat
 from queuekit.domain.state import State
 from queuekit.errors import Unsupported
 from queuekit.store.direct import direct
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import Capabilities, JobStore
 from queuekit.store.registry import StoreOptions
 
@@ -115,6 +118,11 @@ class Blocking:
     def capabilities(self) -> Capabilities:
         return self.plain.capabilities
 
+    @property
+    def _mover(self) -> MovingStore:
+        """The store, where it has the part; only asked where it says so."""
+        return typing.cast("MovingStore", self.plain)
+
     async def open(self) -> None:
         direct(self.plain.open())
 
@@ -181,6 +189,43 @@ class Blocking:
 
     async def beat(self, worker: WorkerBeat, ttl: int) -> int:
         return direct(self.plain.beat(worker, ttl))
+
+    async def authority(
+        self, queue: str, epoch: int, by: str, home: Home, to: str | None, *, room: int = 0, add: Totals | None = None
+    ) -> Standing:
+        return direct(self._mover.authority(queue, epoch, by, home, to, room=room, add=add))
+
+    async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
+        return direct(self._mover.checkout(queue, epoch, batch, limit, history=history))
+
+    async def running(self, queue: str, after: str, limit: int) -> list[Parcel]:
+        return direct(self._mover.running(queue, after, limit))
+
+    async def timed_keys(self, queue: str, after: str, limit: int) -> list[HeldKey]:
+        return direct(self._mover.timed_keys(queue, after, limit))
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        return direct(self._mover.import_batch(queue, epoch, batch, parcels, keys, note))
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+        return direct(self._mover.confirm(queue, epoch, batch, ids))
+
+    async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
+        return direct(self._mover.restore(queue, epoch, batch, ids))
+
+    async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
+        return direct(self._mover.unhold(queue, epoch, lose=lose))
+
+    async def journal(self, queue: str) -> Journal | None:
+        return direct(self._mover.journal(queue))
+
+    async def taken(self, queue: str, batch: int) -> list[str]:
+        return direct(self._mover.taken(queue, batch))
+
+    async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
+        return direct(self._mover.known(queue, ids, keys))
 
     async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
         return await asyncio.to_thread(lambda: direct(self.plain.wait(queues, timeout)))
