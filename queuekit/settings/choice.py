@@ -66,6 +66,30 @@ def choose(values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice:
     return Choice(url=choice.url, chosen_by=choice.chosen_by, notes=(note,))
 
 
+def kind(text: str) -> str:
+    """Of which kind a store is, by its URL or provider's name: redis, mongo, sqlite, memory, or a backend's scheme."""
+    scheme = text.partition("://")[0].lower()
+    return EXTRAS.get(scheme) or EXTRAS.get(PROVIDERS.get(scheme, scheme)) or PROVIDERS.get(scheme, scheme)
+
+
+def named(provider: str, values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice | None:
+    """The store that the variables of a kind name, whether it is the chosen one or not; None where none is set.
+
+    Nothing is guessed here: who follows a queue to another store must not end up in one that happens to run here.
+    """
+    own = {"redis": "redis_", "mongo": "mongodb_url", "sqlite": "sqlite_path"}.get(kind(provider))
+    set_ones = sorted(name for name in values if own is not None and name.startswith(own))
+    if not set_ones:
+        return None
+    origin = given[next((name for name in set_ones if name.endswith(("_url", "_path"))), set_ones[0])].origin
+    return _provider(kind(provider), origin, values, given)
+
+
+def checked(url: str, given: Given, variable: str) -> str:
+    """The URL of a store that a queue moves to or from. Raises as for the chosen one's."""
+    return _url(url, given, variable=variable)
+
+
 def _provider(provider: str, origin: str, values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice:
     scheme = PROVIDERS.get(provider)
     if scheme is None:
@@ -140,7 +164,7 @@ def _server(server: str, parts: Mapping[str, Any]) -> str:
     return f"{host}:{port}" if port else host
 
 
-def _url(url: str, given: Given, schemes: Collection[str] = ()) -> str:
+def _url(url: str, given: Given, schemes: Collection[str] = (), variable: str = "QUEUEKIT_URL") -> str:
     """`url` itself if its scheme is known; raises UnknownProvider, or ConfigError for a password in a file."""
     scheme = url.partition("://")[0] if "://" in url else ""
     known = schemes or {*EXTRAS, *PROVIDERS.values()}
@@ -152,7 +176,7 @@ def _url(url: str, given: Given, schemes: Collection[str] = ()) -> str:
         what = f"no store has the URL scheme {scheme!r}" if scheme else "a URL begins with a scheme"
         raise UnknownProvider(f"{shown}: {what}. Known: {listed}. {_INSTALL}")
     if given.from_file and redact(url) != url:
-        raise ConfigError(f"{given.origin} holds a password: set QUEUEKIT_URL in the environment instead")
+        raise ConfigError(f"{given.origin} holds a password: set {variable} in the environment instead")
     return url
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from queuekit.domain.redact import MASK, redact
-from queuekit.settings.choice import choose
+from queuekit.settings.choice import Choice, checked, choose, named
 from queuekit.settings.files import Tables, read, read_env
 from queuekit.settings.table import SECRETS, TABLE, Given, check, log_levels
+
+Said: TypeAlias = Mapping[str, tuple[Any, Given]]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,6 +36,8 @@ class Settings:
     allow_eviction: bool = False
     payload_limit: int = 256 * 1024
     collection: str = "queuekit_jobs"
+    to_url: str | None = None  # the store a queue moves to, where its provider's own variables do not name it
+    from_url: str | None = None  # and the one it comes from
     keys: str | None = None
     keys_file: str | None = None
     log: str = "info"
@@ -45,6 +49,7 @@ class Settings:
     file: str | None = None  # the configuration file that was read
     file_tables: Tables = field(default_factory=dict, hash=False)  # its tables as parsed: kit, profiles, queues, …
     given: frozenset[str] = frozenset()  # the fields somebody set, in whatever place
+    said: Said = field(default_factory=dict, hash=False, compare=False)  # values by variable's field, and their origin
 
     @classmethod
     def load(cls, env: Mapping[str, str] | None = None, *, file: str | None = None) -> Settings:
@@ -61,6 +66,9 @@ class Settings:
         }
         values = check(given)
         choice = choose(values, given)
+        for name, variable in (("to_url", "QUEUEKIT_TO_URL"), ("from_url", "QUEUEKIT_FROM_URL")):
+            if name in values:
+                values[name] = checked(values[name], given[name], variable)
         if values.get("debug") and "log" not in values:
             values["log"] = "debug"
         names = {one.name for one in fields(cls)}
@@ -72,7 +80,16 @@ class Settings:
             file=str(source.path) if source.path else None,
             file_tables=source.tables,
             given=frozenset(given),
+            said={name: (values[name], given[name]) for name in values if name in given},
         )
+
+    def named(self, provider: str) -> Choice | None:
+        """The store that a provider's own variables name (REDIS_URL, MONGODB_URL, …); None where none is set.
+
+        It need not be the chosen one. Raises ConfigError, UnknownProvider.
+        """
+        values = {name: value for name, (value, _) in self.said.items()}
+        return named(provider, values, {name: given for name, (_, given) in self.said.items()})
 
     @property
     def log_levels(self) -> dict[str, str]:
@@ -80,7 +97,7 @@ class Settings:
         return log_levels(self.log)
 
     def __repr__(self) -> str:
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "said"}
         values |= {name: MASK for name in SECRETS & values.keys() if values[name] is not None}
         values["file_tables"] = sorted(self.file_tables)
         shown = [f"{name}={value!r}" for name, value in values.items()]

@@ -131,6 +131,8 @@ TABLE = (
     Variable("MONGODB_URL", "mongodb_url", in_file=False),
     Variable("QUEUE_COLLECTION", "collection"),
     Variable("QUEUEKIT_SQLITE_PATH", "sqlite_path"),
+    Variable("QUEUEKIT_TO_URL", "to_url"),
+    Variable("QUEUEKIT_FROM_URL", "from_url"),
     Variable("QUEUEKIT_NAMESPACE", "namespace", str, names.namespace),
     Variable("QUEUEKIT_APP", "app"),
     Variable("QUEUEKIT_CONFIG", "config", in_file=False),

@@ -32,7 +32,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_variables_are_these() -> None:
     assert set(VARIABLES) == {
         "QUEUEKIT_URL", "QUEUE_PROVIDER", "REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD",
-        "REDIS_DB", "MONGODB_URL", "QUEUE_COLLECTION", "QUEUEKIT_SQLITE_PATH", "QUEUEKIT_NAMESPACE", "QUEUEKIT_APP",
+        "REDIS_DB", "MONGODB_URL", "QUEUE_COLLECTION", "QUEUEKIT_SQLITE_PATH", "QUEUEKIT_TO_URL",
+        "QUEUEKIT_FROM_URL", "QUEUEKIT_NAMESPACE", "QUEUEKIT_APP",
         "QUEUEKIT_CONFIG", "QUEUEKIT_ENV_FILE", "WORKER_TYPE", "QUEUEKIT_CONCURRENCY", "QUEUEKIT_GRACE",
         "QUEUEKIT_PROCESSES", "QUEUEKIT_LEASE", "QUEUEKIT_TIMEOUT", "QUEUEKIT_DURABILITY", "QUEUEKIT_ALLOW_EVICTION",
         "QUEUEKIT_PAYLOAD_LIMIT", "QUEUEKIT_KEYS", "QUEUEKIT_KEYS_FILE", "QUEUEKIT_LOG", "QUEUEKIT_DEBUG",
@@ -49,7 +50,7 @@ def test_the_page_of_settings_lists_every_variable_once() -> None:
 
 def test_every_field_has_one_row_of_the_same_type() -> None:
     hints = typing.get_type_hints(Settings)
-    derived = {"chosen_by", "notes", "file", "file_tables", "given"}
+    derived = {"chosen_by", "notes", "file", "file_tables", "given", "said"}
     rows = {row.field: row.kind for row in TABLE}
     for one in dataclasses.fields(Settings):
         if one.name not in derived:
