@@ -68,7 +68,9 @@ def prepare(path: Path, *, timeout: float, durable: bool = True) -> None:
 def _prepare(path: Path, durable: bool) -> None:
     conn = connect(path, durable=durable, make=True)
     try:
+        conn.execute("BEGIN")  # one look: between two of them another process may make what this one found missing
         _recognise(conn, path)
+        conn.execute("COMMIT")
         mode = conn.execute("PRAGMA journal_mode").fetchone()[0]
         if mode != "wal":
             mode = conn.execute("PRAGMA journal_mode = WAL").fetchone()[0]

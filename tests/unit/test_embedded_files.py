@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Ask, Kind, Op, Outcome
 from queuekit.domain.state import State
 from queuekit.embedded import EmbeddedStore, backend, files
-from queuekit.errors import ConfigError, SchemaMismatch
+from queuekit.errors import ConfigError, SchemaMismatch, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
@@ -155,6 +158,44 @@ def test_many_processes_may_make_the_same_file_at_once(tmp_path: Path) -> None:
     said = [one.communicate(timeout=60)[0].strip() for one in many]
     assert len(set(said)) == 1
     assert said[0]
+
+
+class Interrupted:
+    """A connection beside which something happens, once, right before a statement."""
+
+    def __init__(self, conn: sqlite3.Connection, before: str, act: Callable[[], object]) -> None:
+        self._conn, self._before, self._act = conn, before, [act]
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if self._before in statement and self._act:
+            self._act.pop()()
+        return self._conn.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._conn, name)
+
+
+@pytest.mark.parametrize("before", ["application_id", "user_version", "sqlite_master", "journal_mode", "IMMEDIATE"])
+def test_a_file_that_another_process_makes_meanwhile_is_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """It was empty at the first look and has tables at the second: that is no other program's database."""
+    path, tried = tmp_path / "q.db", []
+    real = files.connect
+
+    def another() -> None:
+        tried.append(before)
+        with contextlib.suppress(StoreUnavailable):  # where this process holds the file already
+            files.prepare(path, timeout=0.05)
+
+    def connect(path: Path, **said: Any) -> Any:
+        return real(path, **said) if tried else Interrupted(real(path, **said), before, another)
+
+    monkeypatch.setattr(files, "connect", connect)
+    files.prepare(path, timeout=5)
+    assert tried == [before]
+    with contextlib.closing(sqlite3.connect(path)) as conn:
+        assert conn.execute("PRAGMA application_id").fetchone() == (files.APPLICATION,)
 
 
 async def test_memory_is_one_store_for_threads_and_loops() -> None:
