@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from queuekit import QueueKit, ids
+from queuekit import QueueKit, clock, ids
+from queuekit.runtime import lease_keeper, source
+from queuekit.runtime.listener import Listener
 from queuekit.runtime.worker import Worker
 
 STORES = ("sqlite", "redis", "mongo")
@@ -53,6 +55,31 @@ async def new_kit(store_url: str) -> AsyncIterator[Callable[..., QueueKit]]:
 def kit(new_kit: Callable[..., QueueKit]) -> QueueKit:
     """One kit."""
     return new_kit()
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are renewed every moment, however long they are: a test need not wait for one, nor shorten it.
+
+    A lease that is as short as a test can wait for ends by itself wherever the machine is held up.
+    """
+    monkeypatch.setattr(lease_keeper, "LONGEST", 0.1)
+    monkeypatch.setattr(lease_keeper, "_TICK", 0.05)
+
+
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No queue is looked at for having gone unasked: what comes late by a poll otherwise does not come at all."""
+    monkeypatch.setattr(source, "POLL", 3600.0)
+    monkeypatch.setattr(Listener, "_poll", lambda self, seconds: None)
+
+
+@pytest.fixture
+def ahead(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the clock by which this process measures its leases; the stores' own clocks stay."""
+    gone, plain = [0.0], clock.monotonic
+    monkeypatch.setattr(clock, "monotonic", lambda: plain() + sum(gone))
+    return gone.append
 
 
 @asynccontextmanager

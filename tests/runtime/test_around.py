@@ -194,7 +194,7 @@ async def test_log_records_name_the_job_and_never_its_payload(kit: QueueKit, cap
 
 
 async def test_pausing_a_queue_stops_claims_and_resuming_wakes_the_worker(
-    kit: QueueKit, monkeypatch: pytest.MonkeyPatch
+    kit: QueueKit, monkeypatch: pytest.MonkeyPatch, unpolled: None
 ) -> None:
     learned: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -211,7 +211,7 @@ async def test_pausing_a_queue_stops_claims_and_resuming_wakes_the_worker(
             continue
         assert await handle.astatus() is State.WAITING
         await kit.queue("default").aresume()
-        assert await handle.aresult(timeout=3) == 1, "woken, not polled"
+        assert await handle.aresult(timeout=WAIT) == 1, "woken, not polled"
 
 
 async def test_code_of_the_user_that_will_not_end_or_breaks_at_the_end_holds_up_no_stop(

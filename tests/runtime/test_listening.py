@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from queuekit import QueueKit, clock
+import pytest
+
+from queuekit import QueueKit
 from tests.runtime.conftest import WAIT, each_store, working
 
 
 @each_store
+@pytest.mark.usefixtures("unpolled")
 async def test_a_queue_that_had_work_is_heard_beside_one_that_has_none(kit: QueueKit) -> None:
     ran = asyncio.Event()
 
@@ -16,13 +19,9 @@ async def test_a_queue_that_had_work_is_heard_beside_one_that_has_none(kit: Queu
     async def quick() -> None:
         ran.set()
 
-    late: list[float] = []
     async with working(kit, queues=["busy", "quiet"], concurrency=4):
         for _ in range(4):
             ran.clear()
-            start = clock.monotonic()
             await quick.aenqueue()
-            await asyncio.wait_for(ran.wait(), WAIT)
-            late.append(clock.monotonic() - start)
+            await asyncio.wait_for(ran.wait(), WAIT)  # woken: nothing else would do it
             await asyncio.sleep(0.3)  # the worker rests again
-    assert max(late) < 1.5, late

@@ -85,6 +85,7 @@ async def test_a_failing_job_runs_its_attempts_and_fails_with_every_error_kept(k
     assert "queuekit/runtime" not in job.errors[0].traceback
 
 
+@pytest.mark.usefixtures("unpolled")
 async def test_backoff_delays_the_next_run_by_the_stores_clock(kit: QueueKit) -> None:
     @kit.task(attempts=2, backoff=Backoff.fixed(0.4))
     async def breaks(ctx: JobContext) -> float:
@@ -101,7 +102,7 @@ async def test_backoff_delays_the_next_run_by_the_stores_clock(kit: QueueKit) ->
     assert job is not None
     assert job.run_at is not None
     assert (job.run_at - job.errors[0].at).total_seconds() >= 0.35
-    assert 0 <= late < 1, "the timer fires when the job is due, not at the poll floor"
+    assert late >= 0, "never early; and a timer does it, for nothing else asks here"
 
 
 async def test_retry_after_uses_an_attempt_and_its_own_delay(kit: QueueKit) -> None:
@@ -223,7 +224,7 @@ async def test_an_odd_end_of_one_job_does_not_hold_up_the_others(kit: QueueKit, 
 
     handle, other = await ends.aenqueue(), await fine.aenqueue()
     async with working(kit, concurrency=1, grace=0.1):
-        assert await other.aresult(timeout=5) == "done"
+        assert await other.aresult(timeout=WAIT) == "done"
     job = await handle.aget()
     assert job is not None
     assert job.state in (State.FAILED, State.CANCELLED, State.DELAYED)

@@ -14,8 +14,8 @@ from tests.runtime.conftest import WAIT, working
 
 
 @pytest.fixture(autouse=True)
-def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No wake-up ever arrives."""
+def deaf(monkeypatch: pytest.MonkeyPatch, unpolled: None) -> None:
+    """No wake-up ever arrives, and no queue is asked for having gone unasked."""
 
     async def run(self: Listener) -> None:
         await asyncio.Event().wait()
@@ -38,7 +38,7 @@ async def test_a_delayed_job_comes_in_time_beside_jobs_that_were_claimed_and_sti
     handle = await later.using(delay=0.3).aenqueue()
     async with working(kit, concurrency=4):
         try:
-            assert await handle.aresult(timeout=3) == "came"
+            assert await handle.aresult(timeout=WAIT) == "came"
         finally:
             over.set()
 
@@ -59,7 +59,7 @@ async def test_an_end_is_handed_in_while_the_jobs_claimed_with_it_go_on(kit: Que
         await long.aenqueue()
     async with working(kit, concurrency=4):
         try:
-            assert await handle.aresult(timeout=3) == "done"
+            assert await handle.aresult(timeout=WAIT) == "done"
         finally:
             over.set()
 
