@@ -134,10 +134,12 @@ class Mover(Protocol):
     async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
         """*Effect* what is out under `batch` (only `ids`, if given) goes back to its line and old place; how many."""
 
-    async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
-        """*Effect* held jobs are removed with their keys; with `lose` they go to the suspect line at their place as
-        from a dead worker, none counted as a crash; a cancel that was asked stays asked. At most 1,000 a call, by id:
-        their ids."""
+    async def unhold(
+        self, queue: str, epoch: int, *, ids: Sequence[str] | None = None, lose: bool = False
+    ) -> list[str]:
+        """*Effect* held jobs (only `ids`, at most 1,000, if given: ended at the source without a trace) are removed
+        with their keys; with `lose` they go to the suspect line at their place as from a dead worker, none counted as
+        a crash; a cancel that was asked stays asked. At most 1,000 a call, by id: their ids."""
 
     async def journal(self, queue: str) -> Journal | None:
         """*Effect* none. None where no batch was ever taken in or checked out since the last move ended."""

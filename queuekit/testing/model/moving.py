@@ -163,10 +163,13 @@ class Moving(Base):
                 q.out[batch] = left
             return len(back)
 
-    async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
+    async def unhold(
+        self, queue: str, epoch: int, *, ids: Sequence[str] | None = None, lose: bool = False
+    ) -> list[str]:
         with self.world.lock:
             q = self._mine(queue, epoch)
-            held = sorted(job.id for job in q.jobs.values() if is_held(job))[:UNHELD]
+            held = sorted(job.id for job in q.jobs.values() if is_held(job) and (ids is None or job.id in ids))
+            held = held[:UNHELD]
             for name in held:
                 job = q.jobs[name]
                 if lose:
