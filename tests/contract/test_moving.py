@@ -1,0 +1,3 @@
+"""The family `moving` on every store of the matrix."""
+
+from queuekit.testing.conformance.moving import *  # noqa: F403
