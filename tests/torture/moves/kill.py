@@ -1,0 +1,209 @@
+"""The mover killed before and after each of its calls: points, their lives, and the table that must have no hole."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from queuekit.move.values import MovingStore
+from tests.torture.moves.judge import SOURCE, TARGET, Breach, History, Promises, check
+from tests.torture.moves.load import Load
+from tests.torture.moves.sites import Aim, Site
+from tests.torture.moves.stage import final, seed
+
+EARLY = Aim(Site(TARGET, "import_batch", nth=2), after=True)  # the middle of a move, where another mode takes over
+MODES = {"move": ("start",), "resume": ("start", "resume"), "abort": ("start", "abort")}  # the last one is killed
+PATIENCE = 60.0  # seconds until a point must have come to rest
+
+
+@dataclass(slots=True, kw_only=True)
+class Lived:
+    """One mover's life."""
+
+    killed: bool
+    agreed: bool = False  # it ended by itself, and both sides agree
+    sites: set[Site] = field(default_factory=set)
+    doubled: frozenset[str] = frozenset()
+    said: str = ""
+
+
+class Ground(Protocol):
+    """Two stores, and movers between them."""
+
+    name: str
+    stores: dict[str, MovingStore]
+    exact: bool  # totals, and places given within one moment
+    skew: int  # µs
+
+    def tick(self) -> int:
+        """A moment, later than the one before."""
+
+    async def move(self, queue: str, mode: str, aim: Aim | None) -> Lived:
+        """A mover of its own: start, resume or abort."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Played:
+    """What became of one point."""
+
+    scenario: str
+    aim: Aim | None
+    hit: bool
+    breaches: list[Breach]
+    sites: set[Site]
+    history: History
+    seconds: float
+    returned: int = 0  # jobs of the target that an abort brought back
+
+
+async def play(ground: Ground, queue: str, scenario: str, aim: Aim | None, number: int) -> Played:
+    """One queue's move: under load, its mover killed at `aim`, taken up again, and judged."""
+    begun = time.monotonic()
+    load = Load(ground.stores, queue, number, ground.tick)
+    load.pace = 0.05
+    await seed(load)
+    sides = [load.work(side, f"{side}{n}", slots=2) for side in (SOURCE, TARGET) for n in range(2)]
+    workers = [asyncio.create_task(one) for one in (*sides, load.watch_target())]
+    producers = [asyncio.create_task(one) for one in (load.produce(SOURCE, 60), load.produce_there(60))]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            lives = await _lives(ground, queue, MODES[scenario], aim)
+            load.pace = 0.005
+            load.quiet.set()
+            await asyncio.gather(*producers)
+            await load.rested()
+            load.over.set()
+            await asyncio.gather(*workers)
+    except TimeoutError:
+        raise AssertionError(f"{ground.name} {scenario} {aim} never came to rest: {await standing(load)}") from None
+    finally:
+        for task in (*workers, *producers):
+            task.cancel()
+        await asyncio.gather(*workers, *producers, return_exceptions=True)
+    ends = SOURCE if scenario == "abort" else TARGET
+    await final(load, ends)
+    doubled = frozenset().union(*(life.doubled for life in lives))
+    promises = Promises(ends=ends, exact_totals=ground.exact, skew=ground.skew, doubled=doubled)
+    aimed = lives[len(MODES[scenario]) - 1]
+    return Played(
+        scenario=scenario, aim=aim, hit=aimed.killed, breaches=check(load.history, promises), sites=aimed.sites,
+        history=load.history, seconds=time.monotonic() - begun,
+        returned=sum(one.created and one.side == TARGET for one in load.history.asked) if ends == SOURCE else 0,
+    )  # fmt: skip
+
+
+async def _lives(ground: Ground, queue: str, modes: Sequence[str], aim: Aim | None) -> list[Lived]:
+    """One mover after the other, until one ends by itself and both sides agree."""
+    lives = [await ground.move(queue, mode, EARLY) for mode in modes[:-1]]
+    lives.append(await ground.move(queue, modes[-1], aim))
+    if lives[-1].killed:
+        last = "abort" if modes[-1] == "abort" else "resume"
+        lives.append(await ground.move(queue, last, None))
+    assert lives[-1].agreed, f"{ground.name}: the last mover of {queue}, {modes} {aim}, said: {lives[-1].said}"
+    return lives
+
+
+async def standing(load: Load) -> str:
+    """Where both sides are, for who must find out why they rest not."""
+    lines = []
+    for side, store in load.stores.items():
+        conf, count, journal = (
+            await store.conf(load.queue),
+            await store.count(load.queue),
+            await store.journal(load.queue),
+        )
+        states = {state.value: n for state, n in count.states.items() if n}
+        lines.append(f"{side}: {conf.home.value} to {conf.to}, epoch {conf.epoch}, {states}, journal {journal}")
+    return "; ".join(lines)
+
+
+class Table:
+    """Every point of every pair, and which were hit."""
+
+    def __init__(self) -> None:
+        self.sites: dict[tuple[str, str], set[Site]] = defaultdict(set)  # by pair, scenario
+        self.hit: set[tuple[str, str, Aim]] = set()
+        self.breaches: list[tuple[str, str, Aim | None, Breach]] = []
+        self.points = 0
+        self.seconds = 0.0
+
+    def points_of(self, pair: str, scenario: str) -> list[Aim]:
+        """Before and after each site, in a fixed order."""
+        return [Aim(site, after) for site in sorted(self.sites[pair, scenario]) for after in (False, True)]
+
+    def add(self, pair: str, played: Played) -> None:
+        """What one point gave."""
+        self.points += 1
+        self.seconds += played.seconds
+        if played.aim is not None and played.hit:
+            self.hit.add((pair, played.scenario, played.aim))
+        self.breaches += [(pair, played.scenario, played.aim, breach) for breach in played.breaches]
+
+    def missed(self) -> list[str]:
+        """Points that no mover died at."""
+        return [
+            f"{pair} {scenario} {aim}"
+            for pair, scenario in sorted(self.sites)
+            for aim in self.points_of(pair, scenario)
+            if (pair, scenario, aim) not in self.hit
+        ]
+
+    def __str__(self) -> str:
+        """A row a site and scenario, a column a pair: points hit of points there are."""
+        pairs = sorted({pair for pair, _ in self.sites})
+        rows: dict[str, dict[str, list[int]]] = defaultdict(lambda: {pair: [0, 0] for pair in pairs})
+        for pair, scenario in self.sites:
+            for aim in self.points_of(pair, scenario):
+                site = aim.site
+                cell = rows[f"{scenario}: {site.side}.{site.step} ({site.where})"][pair]
+                cell[0] += (pair, scenario, aim) in self.hit
+                cell[1] += 1
+        width = max(map(len, rows), default=0)
+        lines = [" ".join([f"{'site':{width}}", *(f"{pair:>15}" for pair in pairs)])]
+        for name in sorted(rows):
+            cells = [f"{hit}/{all_}" if all_ else "-" for hit, all_ in rows[name].values()]
+            lines.append(" ".join([f"{name:{width}}", *(f"{cell:>15}" for cell in cells)]))
+        return "\n".join(lines)
+
+
+async def record(
+    ground: Ground, table: Table, scenarios: Iterable[str], name: Callable[[], str], times: int = 2
+) -> None:
+    """Take the list of sites from movers that live."""
+    for scenario in scenarios:
+        for number in range(times):
+            played = await play(ground, name(), scenario, None, number)
+            table.add(ground.name, played)
+            found = table.sites[ground.name, scenario]
+            found |= played.sites
+
+
+async def strike(
+    ground: Ground, table: Table, points: Sequence[tuple[str, Aim]], name: Callable[[], str], *, lanes: int = 4,
+    tries: int = 3,
+) -> None:  # fmt: skip
+    """Kill at each of these points, some at once; a point that a move did not come by is tried again."""
+    left = iter(points)
+
+    async def lane() -> None:
+        for scenario, aim in left:
+            for number in range(tries):
+                played = await play(ground, name(), scenario, aim, number)
+                table.add(ground.name, played)
+                if played.hit:
+                    break
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(lanes):
+            group.create_task(lane())
+
+
+def names(prefix: str = "q") -> Callable[[], str]:
+    """Queue names that are never used again."""
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers)}"

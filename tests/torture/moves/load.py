@@ -1,0 +1,238 @@
+"""Producers and workers on both sides of a move, each written down call by call; over the seam alone, no kit.
+
+They do what a kit does that knows both stores: follow `Moved`, ask the source on `Arriving`. A call whose outcome is
+unknown is made again with the same number until it is known, so every history is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from queuekit import ids
+from queuekit.domain.job import JobRecord, JobSpec, UniqueKey
+from queuekit.domain.limits import QueueConf
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Home, Kind, Op, Outcome, Receipt
+from queuekit.domain.state import State
+from queuekit.errors import Arriving, Moved, StoreUnavailable
+from queuekit.move.values import MovingStore
+from tests.torture.moves.judge import SOURCE, TARGET, Asked, History, Run
+
+R = TypeVar("R")
+LEASE = 600_000  # ms: nobody dies here, so nothing runs out
+OTHER = {SOURCE: TARGET, TARGET: SOURCE}
+PRIORITIES = (3, 5, 5, 5)
+LONG = "long"  # jobs whose first run lasts until the target has opened
+
+
+class Load:
+    """One queue's clients. `history` grows while they work."""
+
+    def __init__(self, stores: dict[str, MovingStore], queue: str, seed: int, tick: Callable[[], int]) -> None:
+        self.stores = stores
+        self.queue = queue
+        self.history = History()
+        self.quiet = asyncio.Event()  # producers stop
+        self.over = asyncio.Event()  # all has ended: workers stop
+        self.opened = asyncio.Event()  # long runs may end
+        self.crashes: set[str] = set()  # workers that shall die with what they hold
+        self.running: dict[str, Run] = {}
+        self.pace = 0.01  # seconds between two calls of a worker, at most
+        self._tick = tick
+        self._random = random.Random(seed)
+        self._calls = 0
+        self._lanes: dict[str, Op] = {}
+
+    # ------------------------------------------------------------ calls
+    async def _sure(self, call: Callable[[], Awaitable[R]]) -> R:
+        """The answer, asked for again until the store is there."""
+        while True:
+            await asyncio.sleep(0)  # the model store never waits, and others want to work too
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+
+    def _op(self, lane: str) -> Op:
+        last = self._lanes.get(lane) or Op(ids.nonce(), 0)
+        self._lanes[lane] = Op(last.actor, last.n + 1)
+        return self._lanes[lane]
+
+    async def conf(self, side: str) -> QueueConf:
+        """Where a side stands."""
+        return await self._sure(lambda: self.stores[side].conf(self.queue))
+
+    # ------------------------------------------------------------ producers
+    def spec(self, job: str, **said: object) -> JobSpec:
+        """A job whose body only its id decides."""
+        priority = 0 if job.startswith(LONG) else PRIORITIES[_draw(job, "priority") % len(PRIORITIES)]
+        return JobSpec(id=job, task="t", body=f'"{job}"'.encode(), priority=priority, **said)  # type: ignore[arg-type]
+
+    async def enqueue(self, side: str, specs: Sequence[JobSpec], lane: str = "") -> None:
+        """Keep jobs, at this side or where it sends them; written down in the end."""
+        self._calls += 1
+        lines = [
+            Asked(
+                call=self._calls, side=side, job=spec.id, body=spec.body.decode(), priority=spec.priority,
+                invoked=self._tick(), key=None if spec.unique is None else spec.unique.key,
+                until="finished" if spec.unique is None else spec.unique.until, delayed=spec.delay is not None,
+            )
+            for spec in specs
+        ]  # fmt: skip
+        self.history.asked.extend(lines)
+        side, reply = await self._find_home(side, specs, lane)
+        for line, receipt in zip(lines, reply.receipts, strict=True):
+            line.side, line.answered = side, self._tick()
+            line.receipt, line.created = receipt.id, bool(receipt.created)
+
+    async def _find_home(self, side: str, specs: Sequence[JobSpec], lane: str) -> tuple[str, Enqueued]:
+        asked = False
+        while True:
+            try:
+                return side, await self._enqueue(side, specs, self._op(f"{lane}@{side}"), asked)
+            except Arriving:
+                there = await self._ask(OTHER[side], specs)
+                if there is None:
+                    await asyncio.sleep(0.01)
+                elif there:
+                    return OTHER[side], there[0]
+                asked = there is not None
+            except Moved:
+                side, asked = OTHER[side], False
+                await asyncio.sleep(0.005)
+
+    async def _enqueue(self, side: str, specs: Sequence[JobSpec], op: Op, asked: bool) -> Enqueued:
+        store = self.stores[side]
+        return await self._sure(lambda: store.enqueue(self.queue, specs, op, asked=asked))
+
+    async def _ask(self, side: str, specs: Sequence[JobSpec]) -> list[Enqueued] | None:
+        """What the source says of ids and keys: None for "ask later", a reply where one of them is there."""
+        names = [spec.id for spec in specs]
+        keys = [spec.unique.key for spec in specs if spec.unique is not None]
+        known = await self._sure(lambda: self.stores[side].known(self.queue, names, keys))
+        if known is None:
+            return None
+        assert len(specs) == 1 or not (known.ids or known.keys), "only calls of one job ask for what others may have"
+        for spec in specs:
+            holder = None if spec.unique is None else known.keys.get(spec.unique.key)
+            told = spec.id if spec.id in known.ids else holder
+            if told is not None:
+                return [Enqueued(now=0, receipts=[Receipt(told, False)])]
+        return []
+
+    async def produce(self, side: str, calls: int, pause: float = 0.02) -> None:
+        """Enqueue now and then until told to be quiet, at most so many calls."""
+        for n in range(calls):
+            if self.quiet.is_set():
+                return
+            draw = self._random.random()
+            if draw < 0.2:  # an id that both sides name
+                await self.enqueue(side, [self.spec(f"x{n}")], lane=side)
+            elif draw < 0.3:
+                unique = UniqueKey(f"k{n % 5}")
+                await self.enqueue(side, [self.spec(f"u{side[0]}{n}", unique=unique)], lane=side)
+            elif draw < 0.4:
+                unique = UniqueKey(f"t{n % 5}", until="time", ttl=3_600_000)
+                await self.enqueue(side, [self.spec(f"h{side[0]}{n}", unique=unique)], lane=side)
+            elif draw < 0.5:
+                await self.enqueue(side, [self.spec(f"d{side[0]}{n}", delay=50)], lane=side)
+            else:
+                size = self._random.randint(1, 3)
+                await self.enqueue(side, [self.spec(f"{side[0]}{n}.{i}") for i in range(size)], lane=side)
+            await asyncio.sleep(self._random.uniform(0, 2 * pause))
+
+    async def produce_there(self, calls: int, pause: float = 0.02) -> None:
+        """As `produce`, at the target, as soon as it knows of the move."""
+        await self._until(self._begun_there)
+        await self.produce(TARGET, calls, pause)
+
+    # ------------------------------------------------------------ workers
+    async def work(self, side: str, name: str, slots: int = 3) -> None:
+        """Claim, run, settle, until the move is over and nothing is held."""
+        holding: list[Run] = []
+        while not (self.over.is_set() and not holding):
+            if name in self.crashes:
+                for run in holding:
+                    run.crashed = True
+                return
+            ended = [run for run in holding if self._is_over(run)]
+            await self._exchange(side, name, holding, ended, slots)
+            await asyncio.sleep(self._random.uniform(0, self.pace))
+
+    async def _exchange(self, side: str, name: str, holding: list[Run], ended: list[Run], slots: int) -> None:
+        invoked, op = self._tick(), self._op(f"{name}@{side}")
+        outcomes = [Outcome(run.job, run.token, self._kind(run), delay=20) for run in ended]
+        want = 0 if self.over.is_set() else max(0, slots - len(holding) + len(ended))
+        store, ask = self.stores[side], Ask(want=want, lease=LEASE, worker=name)
+        reply: Exchange = await self._sure(lambda: store.exchange(self.queue, op, outcomes, ask))
+        given, refused = self._tick(), dict(reply.refused)
+        for run in ended:
+            holding.remove(run)
+            run.told = invoked if run.told is None else run.told
+            if run.job in refused:
+                run.refused = refused[run.job].value
+            else:
+                run.accepted = given
+        for job in reply.claims:
+            run = self._begun(side, name, job, invoked, given)
+            holding.append(run)
+            self.history.runs.append(run)
+
+    def _begun(self, side: str, name: str, job: JobRecord, invoked: int, given: int) -> Run:
+        token = job.token or ""
+        run = Run(side=side, worker=name, job=job.id, token=token, claims=job.claims, invoked=invoked, given=given)
+        self.running[job.id] = run
+        return run
+
+    def _is_over(self, run: Run) -> bool:
+        """Short ones end at once; long ones when the target is open."""
+        if run.job.startswith(LONG) and run.claims == 1 and not (self.opened.is_set() or self.over.is_set()):
+            return False
+        return self._random.random() < 0.7
+
+    def _kind(self, run: Run) -> Kind:
+        """How a run ends, which its job and the number of the claim decide."""
+        draw = _draw(run.job, str(run.claims)) % 20
+        early = {0: Kind.RETRY, 1: Kind.RELEASED, 2: Kind.SNOOZED, 3: Kind.RETRY}
+        kind = early.get(draw, Kind.COMPLETED) if run.claims < 3 else Kind.COMPLETED
+        if draw == 4:
+            kind = Kind.FAILED
+        run.kind = kind.value
+        return kind
+
+    async def watch_target(self) -> None:
+        """Lets long runs end when the target is open, or gone again."""
+        await self._until(self._opened_there)
+        self.opened.set()
+
+    # ------------------------------------------------------------ looking
+    async def _until(self, look: Callable[[], Awaitable[bool]]) -> None:
+        """Polled: the stores' own ways of telling are not what is tested here."""
+        while not await look():  # noqa: ASYNC110  see above
+            await asyncio.sleep(0.01)
+
+    async def _begun_there(self) -> bool:
+        return self.quiet.is_set() or (await self.conf(TARGET)).epoch > 0
+
+    async def _opened_there(self) -> bool:
+        conf = await self.conf(TARGET)
+        return self.over.is_set() or (conf.epoch > 0 and conf.home in (Home.HERE, Home.GONE))
+
+    async def _at_rest(self) -> bool:
+        return not await self.left(SOURCE) and not await self.left(TARGET)
+
+    async def rested(self) -> None:
+        """Until every job has ended."""
+        await self._until(self._at_rest)
+
+    async def left(self, side: str) -> int:
+        """Jobs that have not ended."""
+        states = (await self._sure(lambda: self.stores[side].count(self.queue))).states
+        return sum(states.get(state, 0) for state in (State.WAITING, State.DELAYED, State.ACTIVE, State.PARKED))
+
+
+def _draw(*words: str) -> int:
+    return int.from_bytes(hashlib.blake2b("/".join(words).encode(), digest_size=4).digest())
