@@ -215,8 +215,10 @@ class Blocking:
     async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
         return direct(self._mover.restore(queue, epoch, batch, ids))
 
-    async def unhold(self, queue: str, epoch: int, *, lose: bool = False) -> list[str]:
-        return direct(self._mover.unhold(queue, epoch, lose=lose))
+    async def unhold(
+        self, queue: str, epoch: int, *, ids: Sequence[str] | None = None, lose: bool = False
+    ) -> list[str]:
+        return direct(self._mover.unhold(queue, epoch, ids=ids, lose=lose))
 
     async def journal(self, queue: str) -> Journal | None:
         return direct(self._mover.journal(queue))
