@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from queuekit import clock
@@ -32,7 +31,8 @@ from queuekit.errors import (
     Unsupported,
     WouldDeadlock,
 )
-from queuekit.producing.access import Entry
+from queuekit.producing import seeking
+from queuekit.producing.access import Access, Entry
 from queuekit.producing.payload import encode_object
 from queuekit.producing.snapshot import error_from, value_of
 
@@ -187,9 +187,10 @@ class JobHandle(Generic[R]):
         return None if record is None else self._home().snapshot(record)
 
     async def _record(self, at: Entry) -> JobRecord | None:
+        access = self._home().access
         if not self.queue:
-            return await locate(at, self.id)
-        return (await at.ask(lambda: at.store.get(self.queue, [self.id])))[0]
+            return await locate(access, at, self.id)
+        return await seeking.record(access, at, self.queue, self.id)
 
     async def _result(self, at: Entry, timeout: Duration | None) -> object:
         queue = await self._queue(at)
@@ -199,7 +200,7 @@ class JobHandle(Generic[R]):
         seen = self.created is not None
         while True:
             left = WATCH if deadline is None else max(0, min(WATCH, round((deadline - clock.monotonic()) * 1000)))
-            record = await at.ask(partial(at.store.watch, queue, self.id, left))
+            record = await seeking.watch(self._home().access, at, queue, self.id, left)
             if record is None:
                 if seen:
                     raise ResultGone(f"job {self.ref} is no longer kept: raise keep_completed, or wait before it ends")
@@ -246,12 +247,12 @@ class JobHandle(Generic[R]):
         queue = await self._queue(at)
         if queue is None:
             return Changed(id=self.id, ok=False, no=No.GONE)
-        return await change(at, queue, Change(id=self.id, verb=verb, **given))
+        return await seeking.change(self._home().access, at, queue, Change(id=self.id, verb=verb, **given))
 
     async def _queue(self, at: Entry) -> str | None:
         if self.queue:
             return self.queue
-        record = await locate(at, self.id)
+        record = await locate(self._home().access, at, self.id)
         return None if record is None else record.queue
 
     def _home(self) -> QueueKit:
@@ -270,19 +271,13 @@ class JobHandle(Generic[R]):
         raise WouldDeadlock(f"waiting for {self.ref} inside job {ctx.job.ref} holds the slot it may need: {what}")
 
 
-async def locate(at: Entry, id: str) -> JobRecord | None:
+async def locate(access: Access, at: Entry, id: str) -> JobRecord | None:
     """The job of a bare id. Raises Conflict where two queues have it. *Cost* O(queues)."""
-    found = await at.ask(lambda: at.store.locate(id))
+    found = await seeking.locate(access, at, id)
     if len(found) > 1:
         queues = ", ".join(record.queue for record in found)
         raise Conflict(f"job {id!r} is in the queues {queues}: say which, as queue/id")
     return found[0] if found else None
-
-
-async def change(at: Entry, queue: str, one: Change) -> Changed:
-    """One change under an op of its own lane."""
-    with at.lanes.op() as op:
-        return (await at.ask(lambda: at.store.change(queue, [one], op)))[0]
 
 
 def reference(id: str, queue: str | None) -> tuple[str, str]:

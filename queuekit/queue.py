@@ -17,9 +17,9 @@ from queuekit.domain.limits import Limits, QueueConf, checked
 from queuekit.domain.state import State
 from queuekit.domain.typed import JobOptions, QueueOptions
 from queuekit.domain.values import JSON
-from queuekit.errors import Conflict, InvalidOption
+from queuekit.errors import Conflict, InvalidOption, Moved
 from queuekit.handle import JobHandle
-from queuekit.producing import produce
+from queuekit.producing import produce, seeking
 from queuekit.producing.access import Entry
 from queuekit.producing.limiting import limits_from
 from queuekit.producing.newjob import NewJob, Template
@@ -163,7 +163,7 @@ class Queue:
         return template, body
 
     async def _override(self, at: Entry, edit: Callable[[Limits], Limits]) -> None:
-        by = _who()
+        by, own = _who(), at
         for _ in range(_TRIES):
             conf = await at.ask(partial(at.store.conf, self.name))
             layer = dataclasses.replace(edit(conf.override), by=by, at=clock.now_ms())
@@ -172,6 +172,9 @@ class Queue:
                 await at.ask(partial(at.store.configure, self.name, wanted))
             except Conflict:
                 continue  # somebody else wrote between the two calls: edit theirs
+            except Moved:
+                at = await seeking.home(self._kit.access, own, self.name)
+                continue
             return
         raise Conflict(f"the configuration of queue {self.name!r} changes all the time: {_TRIES} tries lost")
 

@@ -14,11 +14,13 @@ import time
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from queuekit import clock
 from queuekit.errors import StoreUnavailable, Unsupported
+from queuekit.producing.roads import Roads
 from queuekit.store.direct import direct
 from queuekit.store.lanes import Lanes
 from queuekit.store.protocol import JobStore
@@ -62,6 +64,14 @@ class Blocking:
         except StoreUnavailable as first:
             return await _again(first, ask, _Sleeper(), self.within)
 
+    async def go_on(self, first: StoreUnavailable, ask: Callable[[], Awaitable[R]]) -> R:
+        """`again` for code written once for both kinds."""
+        return await _again(first, ask, _Sleeper(), self.within)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, in a plain call."""
+        await _Sleeper().sleep(seconds)
+
 
 class Loop:
     """A running loop's store."""
@@ -86,6 +96,14 @@ class Loop:
         except StoreUnavailable as first:
             return await self.again(first, ask)
 
+    async def go_on(self, first: StoreUnavailable, ask: Callable[[], Awaitable[R]]) -> R:
+        """`again` for code written once for both kinds."""
+        return await _again(first, ask, _AsyncSleeper(), self.within)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, on the loop."""
+        await asyncio.sleep(seconds)
+
 
 class Access:
     """Opens stores by URL, or over a client of the application."""
@@ -97,6 +115,25 @@ class Access:
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._beside: dict[str, Access] = {}
+        self.roads = Roads()
+
+    @property
+    def settings(self) -> Settings:
+        """What says which store this is."""
+        return self._settings()
+
+    def beside(self, url: str, chosen_by: str) -> Access:
+        """Another store, under the same rules: one blocking, one a loop, none of a parent's, closed with this one."""
+        known = self._beside.get(url)
+        if known is None:
+            settings = replace(self._settings(), url=url, chosen_by=chosen_by, notes=())
+            known = self._beside.setdefault(url, _Beside(self, settings))
+        return known
+
+    async def opened(self, like: Entry) -> Entry:
+        """This store, open, as `like` is: for plain calls or for the running loop."""
+        return self.blocking(warn=False) if isinstance(like, Blocking) else await self.asynchronous()
 
     def blocking(self, *, warn: bool = True) -> Blocking:
         """This process's store, open; warns where it would stop a running loop. Raises what opening raises."""
@@ -116,14 +153,18 @@ class Access:
         return await self._open_async(loop)
 
     def close(self) -> None:
-        """Close this process's blocking store; the next use opens a new one."""
+        """Close this process's blocking store, and those beside it; the next use opens a new one."""
+        for other in list(self._beside.values()):
+            other.close()
         with self._lock:
             entry, self._blocking = self._blocking, None
         if entry is not None and entry.pid == os.getpid():
             direct(entry.store.close())
 
     async def aclose(self) -> None:
-        """Close the running loop's store, and this process's blocking one."""
+        """Close the running loop's store, and this process's blocking one, and those beside them."""
+        for other in list(self._beside.values()):
+            await other.aclose()
         entry = self._loops.pop(asyncio.get_running_loop(), None)
         if entry is not None and entry.guard is not None:
             await entry.guard.aclose()
@@ -188,7 +229,7 @@ class Access:
             allow_eviction=settings.allow_eviction,
             collection=settings.collection,
         )
-        if self._client is not None:
+        if self._client is not None and settings.url == self._settings().url:
             return _adopted(self._client, options, blocking=blocking)
         for note in settings.notes:
             if note not in _said:
@@ -196,6 +237,17 @@ class Access:
                 _log.warning(note)
         chosen = backend(settings.url)
         return chosen.blocking(settings.url, options) if blocking else chosen.asynchronous(settings.url, options)
+
+
+class _Beside(Access):
+    """A store beside an application's own, made as that one is."""
+
+    def __init__(self, first: Access, settings: Settings) -> None:
+        super().__init__(lambda: settings)
+        self._first = first
+
+    def _make(self, settings: Settings, *, blocking: bool) -> JobStore:
+        return self._first._make(settings, blocking=blocking)
 
 
 async def _closing(store: JobStore, forget: Callable[[], object]) -> AsyncGenerator[None, None]:

@@ -48,7 +48,7 @@ class Template:
     `rev` is the kit's revision it was worked out under: queue options that come later make a new one.
     """
 
-    __slots__ = ("_fields", "chosen_id", "limit", "queue", "rev", "typed", "within")
+    __slots__ = ("_fields", "asked", "chosen_id", "limit", "queue", "rev", "typed", "within")
 
     def __init__(
         self,
@@ -67,6 +67,8 @@ class Template:
         self.typed = typed
         self.chosen_id: str | None = said.get("id")
         self.within: object | None = said.get("within")
+        # a job without an id or a key that anybody else may have needs no question where its queue comes from
+        self.asked = self.chosen_id is None and "unique" not in said
         self._fields = _fields(kit, task, queue, said, task_options, version)
 
     def make(self, body: bytes) -> JobSpec:

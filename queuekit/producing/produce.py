@@ -9,15 +9,15 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from queuekit import ids
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec
 from queuekit.domain.outcome import Op, Receipt
-from queuekit.errors import QueueKitError, StoreUnavailable, Unsupported
+from queuekit.errors import Moved, QueueKitError, StoreUnavailable, Unsupported
 from queuekit.handle import JobHandle
-from queuekit.producing.access import Entry
+from queuekit.producing import following, seeking
+from queuekit.producing.access import Access, Entry
 from queuekit.producing.newjob import NewJob, Template
 from queuekit.store.direct import direct
 
@@ -30,42 +30,46 @@ _log = logging.getLogger("queuekit")
 def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     """Write one job. The hot path: about 10 us above the store call."""
     spec, queue = template.make(body), template.queue
-    at = kit.access.blocking()
+    access = kit.access
+    at = access.blocking()
     store = at.store
     if template.within is not None:
-        receipt = direct(_join(at, queue, [spec], template.within))[0]
+        receipt = direct(_join(access, at, queue, [spec], template.within))[0]
         return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
-    try:
-        answer = direct(store.enqueue(queue, [spec], op))
-    except StoreUnavailable as first:
-        with _named(op, f"{queue}/{spec.id}"):
-            answer = at.again(first, lambda: store.enqueue(queue, [spec], op))
+    if access.roads.known:
+        receipt = direct(_sent(access, at, template, spec, op))
+    else:
+        try:
+            receipt = direct(store.enqueue(queue, [spec], op, None, template.asked)).receipts[0]
+        except (StoreUnavailable, Moved) as first:
+            receipt = direct(_sent(access, at, template, spec, op, first))
     at.lanes.give(op)
-    receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
-        _compare(queue, spec, direct(store.get(queue, [receipt.id]))[0])
+        _compare(queue, spec, direct(seeking.record(access, at, queue, receipt.id)))
     return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
 
 
 async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     """Write one job."""
     spec, queue = template.make(body), template.queue
-    at = await kit.access.asynchronous()
+    access = kit.access
+    at = await access.asynchronous()
     store = at.store
     if template.within is not None:
-        receipt = (await _join(at, queue, [spec], template.within))[0]
+        receipt = (await _join(access, at, queue, [spec], template.within))[0]
         return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
-    try:
-        answer = await store.enqueue(queue, [spec], op)
-    except StoreUnavailable as first:
-        with _named(op, f"{queue}/{spec.id}"):
-            answer = await at.again(first, lambda: store.enqueue(queue, [spec], op))
+    if access.roads.known:
+        receipt = await _sent(access, at, template, spec, op)
+    else:
+        try:
+            receipt = (await store.enqueue(queue, [spec], op, None, template.asked)).receipts[0]
+        except (StoreUnavailable, Moved) as first:
+            receipt = await _sent(access, at, template, spec, op, first)
     at.lanes.give(op)
-    receipt = answer.receipts[0]
     if not receipt.created and template.chosen_id is not None:
-        _compare(queue, spec, (await store.get(queue, [receipt.id]))[0])
+        _compare(queue, spec, await seeking.record(access, at, queue, receipt.id))
     return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
 
 
@@ -73,18 +77,19 @@ def send_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]
     """Write jobs, queue by queue; all of one call of a queue or none. Handles in the order of the jobs."""
     if not jobs:
         return []
-    store = kit.access.blocking()
+    access = kit.access
+    at = access.blocking()
     handles: list[JobHandle[Any] | None] = [None] * len(jobs)
     done: list[str] = []
     for queue, indexes in _calls(jobs):
         try:
-            receipts = direct(_write(store, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within))
+            receipts = direct(_write(access, at, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within))
         except QueueKitError as error:
             _note_written(error, done)
             raise
         clashes = _filled(kit, jobs, indexes, receipts, handles)
         if clashes:
-            records = direct(store.store.get(queue, [jobs[i].id for i in clashes]))
+            records = direct(seeking.records(access, at, queue, [jobs[i].id for i in clashes]))
             for i, record in zip(clashes, records, strict=True):
                 _compare(queue, jobs[i].spec, record)
         done.append(f"{len(indexes)} on {queue!r}")
@@ -95,7 +100,8 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
     """Write jobs, all queues at once; all of one call of a queue or none. Handles in the order of the jobs."""
     if not jobs:
         return []
-    store = await kit.access.asynchronous()
+    access = kit.access
+    at = await access.asynchronous()
     handles: list[JobHandle[Any] | None] = [None] * len(jobs)
     done: list[str] = []
     by_queue: dict[str, list[list[int]]] = {}
@@ -104,10 +110,10 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
 
     async def fill(queue: str, calls: list[list[int]]) -> None:
         for indexes in calls:  # one after the other: the order within a queue is the caller's
-            receipts = await _write(store, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within)
+            receipts = await _write(access, at, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within)
             clashes = _filled(kit, jobs, indexes, receipts, handles)
             if clashes:
-                records = await store.store.get(queue, [jobs[i].id for i in clashes])
+                records = await seeking.records(access, at, queue, [jobs[i].id for i in clashes])
                 for i, record in zip(clashes, records, strict=True):
                     _compare(queue, jobs[i].spec, record)
             done.append(f"{len(indexes)} on {queue!r}")
@@ -123,22 +129,44 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
     return [handle for handle in handles if handle is not None]
 
 
-async def _write(at: Entry, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
+async def _sent(
+    access: Access, at: Entry, template: Template, spec: JobSpec, op: Op, first: StoreUnavailable | Moved | None = None
+) -> Receipt:
+    """One job that the store did not take at once."""
+    queue = template.queue
+    with _named(op, f"{queue}/{spec.id}"):
+        receipts = await following.enqueue(access, at, queue, [spec], op, asked=template.asked, first=first)
+    receipt = receipts[0]
+    if template.chosen_id is None and receipt.id == spec.id:
+        return Receipt(spec.id, True)  # nobody else has such an id: an earlier try wrote it
+    return receipt
+
+
+async def _write(access: Access, at: Entry, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
     if within is not None:
-        return await _join(at, queue, specs, within)
+        return await _join(access, at, queue, specs, within)
     with at.lanes.op() as op, _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
-        answer = await at.ask(partial(at.store.enqueue, queue, specs, op))
-    return answer.receipts
+        first = None
+        if not access.roads.known:
+            try:
+                return (await at.store.enqueue(queue, specs, op)).receipts
+            except (StoreUnavailable, Moved) as error:
+                first = error
+        return await following.enqueue(access, at, queue, specs, op, first=first)
 
 
-async def _join(at: Entry, queue: str, specs: list[JobSpec], within: object) -> list[Receipt]:
+async def _join(access: Access, at: Entry, queue: str, specs: list[JobSpec], within: object) -> list[Receipt]:
     """Let the caller's own transaction write the jobs. Under an op of its own: nobody knows when it is applied."""
     if "within" not in at.store.capabilities.parts:
         raise Unsupported(
             "within: this store cannot write a job with the caller's own write; Redis does in a pipeline (MULTI),"
             " MongoDB in a session's transaction on a replica set"
         )
-    return (await at.store.enqueue(queue, specs, Op(ids.nonce(), 1), within)).receipts
+    op = Op(ids.nonce(), 1)
+    try:
+        return (await at.store.enqueue(queue, specs, op, within)).receipts
+    except Moved as moved:
+        return await following.enqueue(access, at, queue, specs, op, first=moved, within=within)
 
 
 @contextmanager
