@@ -18,7 +18,7 @@ from queuekit.testing.conformance.transit import (
     ids,
     leave,
 )
-from queuekit.testing.conformance.unique import free, keyed
+from queuekit.testing.conformance.unique import Until, free, keyed
 from queuekit.testing.conformance.words import (
     HOUR,
     LEASE,
@@ -270,9 +270,9 @@ async def test_jobs_can_still_leave_when_the_queue_is_gone(harness: Harness, mov
 
 @pytest.mark.parametrize("until", ["finished", "started", "time"])
 async def test_a_parcel_tells_whether_its_job_holds_its_key(
-    harness: Harness, able: MovingStore, mover: MovingStore, until: str
+    harness: Harness, able: MovingStore, mover: MovingStore, until: Until
 ) -> None:
-    await Producer(mover).put(keyed("a", until=until, ttl=HOUR if until == "time" else None), "plain")  # type: ignore[arg-type]  # one of three
+    await Producer(mover).put(keyed("a", until=until, ttl=HOUR if until == "time" else None), "plain")
     earliest = (await mover.count(Q)).now
     leaving = await leave(harness, mover)
     a, plain = await leaving.out()

@@ -10,7 +10,7 @@ from importlib import import_module
 FAMILIES = (
     "life", "produce", "exchange", "ends", "settle", "order", "repeats", "again", "renew", "recover", "absence", "read",
     "find", "change", "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
-    "moving", "moving_homes", "moving_out", "moving_back",
+    "moving", "moving_homes", "moving_out", "moving_back", "moving_in", "moving_keys", "moving_held",
 )  # fmt: skip
 
 for _family in FAMILIES:

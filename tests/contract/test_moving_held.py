@@ -1,0 +1,3 @@
+"""The family `moving_held` on every store of the matrix."""
+
+from queuekit.testing.conformance.moving_held import *  # noqa: F403
