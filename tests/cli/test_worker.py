@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -40,12 +41,16 @@ def slow(shell: Shell) -> Shell:
 def running(shell: Shell, *options: str) -> subprocess.Popen[str]:
     """A worker that is in the middle of the slow job."""
     worker = shell.start("worker", "slow:kit", "-Q", "mail", *options)
+    until((shell.folder / "started").exists, worker)
+    return worker
+
+
+def until(reached: Callable[[], bool], worker: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while not (shell.folder / "started").exists():
+    while not reached():
         assert worker.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    return worker
 
 
 def ended(worker: subprocess.Popen[str]) -> tuple[int, str]:
@@ -81,10 +86,10 @@ def test_a_job_given_back_at_the_deadline_is_exit_75_and_no_attempt(slow: Shell)
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_ctrl_c_twice_gives_back_at_once_and_is_exit_130(slow: Shell, processes: str) -> None:
     slow("enqueue", "mail", "slow", '{"seconds": 60}', "-o", "id=one")
-    worker = running(slow, "-p", processes)
+    worker = running(slow, "-p", processes, "--log-file", "log")
     worker.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    worker.send_signal(signal.SIGINT)
+    until(lambda: (slow.folder / "log").read_text().count(" stops: ") == int(processes), worker)
+    worker.send_signal(signal.SIGINT)  # not before the first was heard: two of a kind at once are one
     assert ended(worker)[0] == 130
     assert state(slow, "mail/one") == ("waiting", 1)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pymongo
 import pytest
@@ -25,6 +25,7 @@ from queuekit.store.registry import StoreOptions, backend
 from queuekit.testing.conformance.harness import Blocking
 from queuekit.testing.proxy import Proxy
 
+T = TypeVar("T")
 Q = "q"
 TIMEOUT = 400  # ms
 PATIENT = 3000  # ms: pymongo looks at a server that failed no sooner than half a second later
@@ -90,22 +91,47 @@ async def site(kind: str, proxy: Proxy, request: pytest.FixtureRequest) -> Async
     await site.close()
 
 
+async def answered(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeated until it has its answer, which a busy machine may not give within a short time-out."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                continue
+
+
+async def unanswered(call: Callable[[], Awaitable[object]]) -> StoreUnavailable:
+    """What it raises instead of an answer, and in time: of three tries, for the machine may be held up in one."""
+    took = []
+    for _ in range(3):
+        began = clock.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            await call()
+        took.append(clock.monotonic() - began)
+        if took[-1] < 3 * TIMEOUT / 1000:  # it waits for its connection, or for its answer
+            return caught.value
+    raise AssertionError(f"left after {took} s, each time")
+
+
 async def test_a_swallowed_reply_makes_no_driver_send_twice(site: Site) -> None:
     store = await site.open()
-    await store.enqueue(Q, [spec("before")], Op("p", 1))
+    await answered(lambda: store.enqueue(Q, [spec("before")], Op("p", 1)))
     before = site.writes()
-    site.proxy.drop_reply(WRITE[site.kind])
+    tries = 0
 
-    began = clock.monotonic()
-    with pytest.raises(StoreUnavailable) as caught:
-        await store.enqueue(Q, [spec("a")], Op("p", 2))
+    async def swallowed() -> None:
+        nonlocal tries
+        tries += 1
+        site.proxy.drop_reply(WRITE[site.kind])
+        await store.enqueue(Q, [spec(f"a{tries}")], Op("p", 1 + tries))
 
-    assert caught.value.outcome == "unknown"
-    assert clock.monotonic() - began < 3 * TIMEOUT / 1000
-    assert (site.proxy.hit, site.writes() - before) == (1, 1)
-    answer = await store.enqueue(Q, [spec("a")], Op("p", 2))
-    assert [(receipt.id, receipt.created) for receipt in answer.receipts] == [("a", True)]
-    assert (await store.count(Q)).states["waiting"] == 2  # type: ignore[index]  # a state is its word
+    assert (await unanswered(swallowed)).outcome == "unknown"
+    assert (site.proxy.hit, site.writes() - before) == (tries, tries)
+    answer = await answered(lambda: store.enqueue(Q, [spec(f"a{tries}")], Op("p", 1 + tries)))
+    assert [(receipt.id, receipt.created) for receipt in answer.receipts] == [(f"a{tries}", True)]
+    counts = await answered(lambda: store.count(Q))
+    assert counts.states["waiting"] == 1 + tries  # type: ignore[index]  # a state is its word
 
 
 async def test_a_reply_cut_anywhere_is_one_error_and_the_next_call_is_fresh(site: Site) -> None:
@@ -158,8 +184,8 @@ async def test_a_reset_between_calls_costs_at_most_one_error(site: Site) -> None
 
 async def test_a_black_hole_is_left_within_the_timeout(site: Site) -> None:
     store = await site.open()
-    await store.enqueue(Q, [spec("a"), spec("b")], Op("p", 1))
-    (job,) = (await store.exchange(Q, Op("w", 1), [], Ask(want=1))).claims
+    await answered(lambda: store.enqueue(Q, [spec("a"), spec("b")], Op("p", 1)))
+    (job,) = (await answered(lambda: store.exchange(Q, Op("w", 1), [], Ask(want=1)))).claims
     beat = WorkerBeat(id="w", host="h", pid=1, queues=(Q,), concurrency=1, started_at=1)
     calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: store.enqueue(Q, [spec("c")], Op("p", 2)),
@@ -171,22 +197,12 @@ async def test_a_black_hole_is_left_within_the_timeout(site: Site) -> None:
         lambda: store.watch(Q, "a", 0),
     ]
     site.proxy.silent = True
-    longest = 0.0
     for call in calls:
-        began = clock.monotonic()
-        with pytest.raises(StoreUnavailable):
-            await call()
-        longest = max(longest, clock.monotonic() - began)
-    assert longest < 3 * TIMEOUT / 1000, "a call waits for its connection, or for its answer"
+        await unanswered(call)
     site.proxy.silent = False
     site.proxy.reset()
-    async with asyncio.timeout(20):
-        while True:  # a driver may need a moment to see that its server is back
-            try:
-                assert (await store.get(Q, ["a"]))[0] is not None
-                break
-            except StoreUnavailable:
-                continue
+    (there,) = await answered(lambda: store.get(Q, ["a"]))  # a driver may need a moment to see that its server is back
+    assert there is not None
 
 
 async def test_replies_in_single_bytes_are_read_whole(site: Site) -> None:
@@ -200,7 +216,7 @@ async def test_replies_in_single_bytes_are_read_whole(site: Site) -> None:
 
 async def test_late_replies_are_only_late(site: Site) -> None:
     site.proxy.delay = 0.02
-    store = await site.open()
+    store = await site.open(timeout=PATIENT)
     await store.enqueue(Q, [spec("a")], Op("p", 1))
     assert (await store.get(Q, ["a"]))[0] is not None
 
@@ -239,7 +255,7 @@ async def test_a_cancelled_call_leaves_no_reply_to_the_next(
 
 async def test_a_clients_own_retries_are_not_used(redis_url: str, redis_server: Any) -> None:
     """redis-py repeats a script whose reply was lost, three times and more; over its pool queuekit does not."""
-    with Proxy(redis_server.port) as proxy, redis.Redis.from_url(proxy.url(redis_url), socket_timeout=0.3) as client:
+    with Proxy(redis_server.port) as proxy, redis.Redis.from_url(proxy.url(redis_url), socket_timeout=2) as client:
         options = StoreOptions(namespace=f"t{ids.nonce()[:11]}", timeout=TIMEOUT)
         stores = backend(redis_url).adopt(client, options)
         assert stores is not None

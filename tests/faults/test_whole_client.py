@@ -81,13 +81,13 @@ async def test_a_slow_network_loses_no_lease(redis_url: str, redis_server: Redis
         @kit.task(attempts=1)
         async def work(n: int) -> int:
             runs[n] += 1
-            await asyncio.sleep(1.5)  # longer than the lease
+            await asyncio.sleep(4.5)  # longer than the lease
             return n
 
-        await kit.queue("default").aconfigure(lease="900ms")
-        proxy.delay = 0.12
+        await kit.queue("default").aconfigure(lease="4s")
+        handles = [await work.aenqueue(n) for n in range(4)]
+        proxy.delay = 0.25
         async with Worker(kit, concurrency=4, grace=5):
-            handles = [await work.aenqueue(n) for n in range(4)]
             async with asyncio.timeout(WAIT):
                 assert [await handle.aresult() for handle in handles] == [0, 1, 2, 3]
         counts = await (await kit.async_store()).count("default")

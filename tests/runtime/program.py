@@ -15,7 +15,7 @@ from queuekit import QueueKit
 kit = QueueKit(
     os.environ["PROGRAM_URL"],
     namespace=os.environ["PROGRAM_NAMESPACE"],
-    queues={"default": {"lease": 1.0}},
+    queues={"default": {"lease": float(os.environ["PROGRAM_LEASE"])}},
 )
 FOLDER = Path(os.environ["PROGRAM_FOLDER"])
 

@@ -26,6 +26,7 @@ class Crowd:
     workers: int = 8
     concurrency: int = 10
     longest: int = 300
+    lease: float = 2.0
     seconds: float = 35.0  # over which producers spread their calls
     every: float = 0.2
     strikes: int = 3  # server kills; on SQLite, kills of all workers at once
@@ -36,7 +37,7 @@ class Crowd:
 def run(store: str, crowd: Crowd, seed: int) -> tuple[list[Breach], dict[str, object]]:
     """One run on one store: what it broke, and its figures."""
     rng = random.Random(seed)
-    with staging(store, concurrency=crowd.concurrency, longest=crowd.longest) as director:
+    with staging(store, concurrency=crowd.concurrency, longest=crowd.longest, lease=crowd.lease) as director:
         begun = time.monotonic()
         havoc = Havoc(director, rng, every=crowd.every)
         _torture(director, havoc, crowd, seed)

@@ -44,6 +44,7 @@ class Setting:
     longest: int = 300  # ms a handler runs
     max_crashes: int = 1000  # a job may be unlucky: only the poison test is about this
     grace: float = 20.0
+    timeout: float = 5.0  # seconds a call to the store may take
     hours: int = 0  # how far the clock of a worker is off
     dies: str = ""  # where in an exchange a worker kills itself: settle, settled, receipt
 
@@ -58,6 +59,7 @@ def make_kit(setting: Setting) -> QueueKit:
 def work(setting: Setting, actor: str) -> None:
     """A worker process."""
     _begin(setting, actor)
+    os.environ["QUEUEKIT_TIMEOUT"] = f"{setting.timeout}s"
     if setting.hours:
         _shift(setting.hours * 3600)
     pen = Pen(setting.folder, actor)

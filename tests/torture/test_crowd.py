@@ -9,7 +9,7 @@ import pytest
 from tests.torture.conftest import STORES
 from tests.torture.crowd import Crowd, run
 
-SMALL = Crowd(jobs=400, producers=3, workers=4, longest=250, seconds=2.5, strikes=1, kills=5)
+SMALL = Crowd(lease=4.0, jobs=400, producers=3, workers=4, longest=250, seconds=2.5, strikes=1, kills=5)
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -19,7 +19,7 @@ from tests.torture.director import Director, staging
 from tests.torture.program import QUEUE, make_kit
 from tests.torture.records import read
 
-JOBS, SEED, LEASE = 100, 7, 1.0
+JOBS, SEED, LEASE = 100, 7, 3.0
 
 
 @each_store

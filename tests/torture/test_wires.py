@@ -14,13 +14,14 @@ from tests.torture.records import now
 from tests.torture.wire import Wire
 
 pytestmark = pytest.mark.timeout(150)
-LEASE = 1.5
+LEASE = 3.0
+TIMEOUT = 20.0  # seconds of the driver: what hangs for so long must not be what ends a run
 
 
 @pytest.mark.parametrize("store", ["redis", "mongo"] if FULL else ["redis"])
 def test_a_worker_that_is_cut_off_stops_its_runs_when_their_leases_end(store: str) -> None:
     """Nothing is refused and nothing answered, so its calls hang; the job moves on, and its late word is refused."""
-    with staging(store, lease=LEASE, grace=5.0, concurrency=4) as director:
+    with staging(store, lease=LEASE, grace=5.0, concurrency=4, timeout=TIMEOUT) as director:
         assert director.server is not None
         with Wire(director.server.port) as wire:
             (cut_off,) = director.start_workers(1, url=wire.url(director.setting.url))
@@ -55,13 +56,14 @@ def test_a_worker_that_is_cut_off_stops_its_runs_when_their_leases_end(store: st
         assert {second[job].actor for job in jobs} == {other}
         for job in jobs:
             assert (director.job(job).state, director.job(job).crashes) == (State.COMPLETED, 1)
-        assert max(stopped) < 4_000_000, "stopped by its lease, not by the driver's time-out of 5 s"
+        assert max(stopped) < TIMEOUT / 2 * 1_000_000, "stopped by its lease, not by the driver's time-out"
 
 
 @each_store
 @pytest.mark.parametrize("concurrency", [1, 10])
 def test_many_workers_at_one_hot_queue_run_each_job_once(store: str, concurrency: int) -> None:
-    workers, jobs = (16, 4000) if FULL else (4, 300)
+    workers, least = (16, 4000) if FULL else (4, 300)
+    jobs = least
     with staging(store, lease=30.0, concurrency=concurrency) as director:
         director.start_workers(workers)
         begun = time.monotonic()
@@ -69,6 +71,10 @@ def test_many_workers_at_one_hot_queue_run_each_job_once(store: str, concurrency
             director.enqueue("sleeps", [f"j{n}" for n in range(start, min(jobs, start + 500))], {"ms": 0})
         director.wait("all work ended", director.at_rest)
         seconds = time.monotonic() - begun
+        while len({run.actor for run in director.runs()}) == 1 and jobs < 10_000:  # one of them had done it all already
+            director.enqueue("sleeps", [f"j{n}" for n in range(jobs, jobs + 300)], {"ms": 0})
+            jobs += 300
+            director.wait("more work ended", director.at_rest)
         director.stop()
         history = director.history()
         ran = sorted(run.job for run in history.runs)
@@ -77,7 +83,8 @@ def test_many_workers_at_one_hot_queue_run_each_job_once(store: str, concurrency
             json.dumps(
                 {
                     "torture": "hot queue", "store": store, "workers": workers, "concurrency": concurrency,
-                    "jobs_per_s": round(jobs / seconds), "claim_to_start_p99_ms": waits[int(0.99 * len(waits))] // 1000,
+                    "jobs_per_s": round(least / seconds),
+                    "claim_to_start_p99_ms": waits[int(0.99 * len(waits))] // 1000,
                 }
             )
         )  # fmt: skip
