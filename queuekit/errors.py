@@ -17,6 +17,7 @@ QueueKitError
 │   ├── EnqueueNotApplied    your own transaction was applied, the job in it was not: .jobs
 │   ├── Moved                this queue lives elsewhere now: .to
 │   │   └── Arriving         jobs of this queue are still coming from .to: ask there first
+│   ├── MoveStopped          a move stopped where it can go on: .queue, .ids
 │   ├── SchemaMismatch       data written by an incompatible queuekit
 │   └── Stale                a call older than the last one of its actor: no effect
 ├── Conflict                 an id, key or revision that somebody else holds
@@ -144,6 +145,18 @@ class Moved(StoreError):
 
 class Arriving(Moved):
     """Jobs of this queue are still on their way from `to`: whether an id or a key is free is known there."""
+
+
+class MoveStopped(StoreError):
+    """A move between stores stopped before something could be lost; `ids` are the jobs it is about, where it is jobs.
+
+    What has moved has moved, the rest is where it was. The message says what to do; then the move is resumed.
+    """
+
+    def __init__(self, message: str, *, queue: str = "", ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.queue = queue
+        self.ids = tuple(ids)
 
 
 class SchemaMismatch(StoreError):
