@@ -82,7 +82,11 @@ def lost(access: Access, queue: str, said: Moved, why: str) -> Moved:
 def undecided(queue: str, said: Moved, why: str) -> Moved:
     """The error of a caller whose queue is on its way for longer than a call may last."""
     kind = Arriving if isinstance(said, Arriving) else Moved
-    return kind(f"queue {queue!r} is on its way, {why}. Nothing was done: try again", to=said.to)
+    return kind(
+        f"queue {queue!r} is on its way, {why}. Nothing was done: try again; queuekit migrate --resume if no"
+        " mover runs",
+        to=said.to,
+    )
 
 
 def tell(access: Access, queue: str, road: Road) -> None:

@@ -76,7 +76,7 @@ class _Trip:
             else:
                 await self._go(said)
                 said = await self._try(specs, op, asked=False)  # an earlier try may be a job on its way
-        if self.here is not self.home:
+        if self.here is not self.home and self.access.roads.of(self.queue) != self.here.road:
             self.access.roads.keep(self.queue, self.here.road)
             elsewhere.tell(self.access, self.queue, self.here.road)
         return said
@@ -125,7 +125,7 @@ class _Trip:
         self.access.roads.forget(self.queue)
         there = await elsewhere.other(self.access, self.at, self.queue, said, self.here, self.came)
         if there.road.url in self.seen:
-            await self._wait(said, "between two stores whose mover stands still: queuekit migrate --resume")
+            await self._wait(said, "between two stores that both say moved")
         elif (await there.entry.ask(partial(there.entry.store.conf, self.queue))).epoch == 0:
             raise elsewhere.lost(
                 self.access, self.queue, said, f"but the store that {there.road.origin} names knows of no move"
