@@ -64,7 +64,7 @@ def test_every_test_asks_for_a_store() -> None:
     for family in FAMILIES:
         module = importlib.import_module(f"queuekit.testing.conformance.{family}")
         for name in behaviours(module):
-            assert {"store", "open_store", "able", "mover", "harness"} & set(
+            assert {"store", "open_store", "able", "mover", "pair", "harness"} & set(
                 inspect.signature(getattr(module, name)).parameters
             ), name
 

@@ -11,15 +11,18 @@ from typing import TypeAlias, cast
 import pytest
 import pytest_asyncio
 
+from queuekit import clock
 from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Blocking, Harness, Transaction
+from queuekit.testing.conformance.transit import Pair
+from queuekit.testing.model import ModelStore, ModelWorld
 
 Open: TypeAlias = Callable[..., Awaitable[JobStore]]
 
 Begin: TypeAlias = Callable[[], Awaitable[Transaction]]
 
-__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "port", "store"]
+__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "pair", "port", "store"]
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -74,6 +77,15 @@ def mover(store: JobStore) -> MovingStore:
     if "mover" not in store.capabilities.parts:
         pytest.skip("the store declares no moving")
     return cast("MovingStore", store)
+
+
+@pytest_asyncio.fixture(params=["away", "home"])
+async def pair(request: pytest.FixtureRequest, harness: Harness, mover: MovingStore) -> Pair:
+    """This store and the model: away from this store, and home to it."""
+    ahead = [(await mover.count("unused")).now - clock.now_ms()]
+    model: MovingStore = ModelStore(ModelWorld(lambda: clock.now_ms() + ahead[0]))
+    source, target = (mover, model) if request.param == "away" else (model, mover)
+    return Pair(source, target, harness, ahead)
 
 
 @pytest_asyncio.fixture

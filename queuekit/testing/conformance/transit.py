@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from queuekit.domain.job import JobRecord
@@ -120,6 +121,21 @@ class Coming:
 async def arrive(store: MovingStore, *, room: int = ROOM, epoch: int = 1, queue: str = Q) -> Coming:
     """Let a queue arrive."""
     return Coming(store, epoch, await store.authority(queue, epoch, BY, ARRIVING, FAR, room=room), queue)
+
+
+@dataclass(slots=True)
+class Pair:
+    """Where a queue goes from, and where to. `ahead` is how far the model's clock was moved."""
+
+    source: MovingStore
+    target: MovingStore
+    harness: Harness
+    ahead: list[int]
+
+    async def advance(self, ms: int) -> None:
+        """Let time go by in both stores."""
+        await self.harness.advance(ms)
+        self.ahead[0] += ms
 
 
 def same(job: JobRecord) -> JobRecord:
