@@ -9,7 +9,7 @@ import pytest
 
 from queuekit.testing.machine import replay
 from queuekit.testing.machine.duel import Plan, Tally
-from tests.machine.budget import PATIENCE, check, drive
+from tests.machine.budget import PATIENCE, check, drive, too_slow
 from tests.machine.kept import KEPT
 from tests.machine.sides import duels, maker
 
@@ -35,6 +35,7 @@ CASES = (
     Case(("sqlite",), 4, blocking=False),
 )  # fmt: skip
 STORES = ("sqlite", "redis", "mongo")
+TRIES = 8
 
 
 def cases() -> list[Any]:
@@ -43,9 +44,13 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize("case", cases())
 def test_random_steps_have_one_meaning(case: Case, request: pytest.FixtureRequest) -> None:
-    tally = Tally()
     makers = [maker(name, request) for name in case.stores]
-    drive(duels(makers, tally, blocking=case.blocking), case.name, case.runs)
+    tally = Tally()
+    for name in (case.name, *(f"{case.name} {n}" for n in range(2, TRIES))):
+        tally = Tally()
+        drive(duels(makers, tally, blocking=case.blocking), name, case.runs)
+        if not too_slow(tally):  # else what else runs here may be over soon
+            break
     check(tally)
 
 
@@ -53,7 +58,7 @@ def test_random_steps_have_one_meaning(case: Case, request: pytest.FixtureReques
 @pytest.mark.parametrize("store", [pytest.param(name, marks=pytest.mark.store(name)) for name in STORES])
 def test_a_run_that_once_showed_a_difference_shows_none(store: str, name: str, request: pytest.FixtureRequest) -> None:
     tally = Tally()
-    for _ in range(5):  # a run that was too slow is made again
+    for _ in range(2 * TRIES):  # a run that was too slow is made again
         replay(duels([maker(store, request)], tally)(Plan().tidy), KEPT[name])
         if tally.given_up < tally.runs:
             return

@@ -197,7 +197,7 @@ def test_code_wins_over_environment_and_file(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_store_that_is_away_is_asked_for_its_time_and_no_longer() -> None:
-    kit = TestKit(settings=Settings(url="model://", chosen_by="test", timeout=50))
+    kit = TestKit(settings=Settings(url="model://", chosen_by="test", timeout=1000))
     store, asked = kit.blocking_store(), []
 
     async def away(*args: Any, **kwargs: Any) -> Any:

@@ -462,6 +462,9 @@ def test_a_sleeping_store_wakes_nobody_and_costs_next_to_nothing(store: Embedded
     direct(store.enqueue("q", [job("a")], Op("p", 1)))
     direct(store.wait(["q"], 0))
     direct(store.wait(["q"], 2500))  # past the time of quick looks
-    busy, before = time.process_time(), clock.monotonic()
-    assert direct(store.wait(["q"], 2000)) == []
-    assert (time.process_time() - busy) / (clock.monotonic() - before) < 0.02  # 0.2 % where nothing else runs
+    shares: list[float] = []
+    while len(shares) < 3 and (not shares or min(shares) >= 0.02):  # other threads of this process may be at work
+        busy, before = time.process_time(), clock.monotonic()
+        assert direct(store.wait(["q"], 2000)) == []
+        shares.append((time.process_time() - busy) / (clock.monotonic() - before))
+    assert min(shares) < 0.02, shares  # 0.2 % where nothing else runs

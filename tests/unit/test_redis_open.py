@@ -111,7 +111,7 @@ def test_data_of_another_schema_are_not_touched(redis_url: str, options: StoreOp
 
 
 def test_a_write_no_replica_confirms_is_told_as_such(redis_url: str, options: StoreOptions, plain: Any) -> None:
-    careful = StoreOptions(namespace=options.namespace, durability="replicated", timeout=500)
+    careful = StoreOptions(namespace=options.namespace, durability="replicated", timeout=1500)
     store = backend.blocking(redis_url, careful)
     direct(store.open())
     with pytest.raises(NotReplicated):
@@ -175,7 +175,7 @@ def test_what_is_no_client_of_this_driver_is_left_to_others(options: StoreOption
 
 
 def test_a_client_that_retries_runs_a_lost_script_once_only(options: StoreOptions) -> None:
-    with RedisServer() as server, redis.Redis.from_url(server.url, socket_timeout=0.2) as client:
+    with RedisServer() as server, redis.Redis.from_url(server.url, socket_timeout=1.5) as client:
         made = backend.adopt(client, options)
         assert made is not None
         assert made[0] is not None

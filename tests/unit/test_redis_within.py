@@ -263,7 +263,7 @@ def test_scripts_of_the_caller_keep_their_replies(store: RedisStore, plain: Any)
 
 def test_a_lost_reply_of_exec_may_have_been_applied_and_an_id_makes_the_repeat_one_job(options: StoreOptions) -> None:
     """As docs/within.md says: whoever repeats such a transaction needs an id, and a write that may be repeated."""
-    with RedisServer() as server, redis.Redis.from_url(server.url, socket_timeout=0.3) as client:
+    with RedisServer() as server, redis.Redis.from_url(server.url, socket_timeout=1.5) as client:
         made = backend.blocking(server.url, options)
         assert isinstance(made, RedisStore)
         direct(made.open())
