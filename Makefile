@@ -7,7 +7,7 @@ FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture depth matrix clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move depth matrix clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,10 @@ torture: $(INSTALLED)  ## kill workers, producers and servers on every store; ju
 	$(BIN)/python -m tests.torture.recovery
 	$(BIN)/python -m tests.torture.races
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture
+
+torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pair of stores; print the table (15 minutes); ARGS="--pair redis-mongo"
+	$(BIN)/python -m tests.torture.moves $(ARGS)
+	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture/test_moves_trouble.py
 
 depth: $(INSTALLED)  ## whether a queue of a million jobs costs more than one of a thousand, on Redis
 	$(BIN)/python -m tests.bench.redis_depth $(ARGS)
