@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from queuekit import QueueKit, Settings, ids
+from queuekit import QueueKit, Settings, clock, ids
 from queuekit.domain.moving import Parcel
 from queuekit.domain.outcome import Home
 from queuekit.producing.access import Access
@@ -24,9 +24,10 @@ ROOM = 10_000
 class Worlds:
     """Model stores by URL scheme, `red` and `blue` unless said otherwise; every kit made here is closed at the end."""
 
-    def __init__(self, *names: str, clock: VirtualClock | None = None) -> None:
-        self.clock = clock or VirtualClock()
-        self.worlds = {name: ModelWorld(self.clock.ms) for name in names or ("red", "blue")}
+    def __init__(self, *names: str, real: bool = False) -> None:
+        self.clock = VirtualClock()
+        now = clock.now_ms if real else self.clock.ms
+        self.worlds = {name: ModelWorld(now) for name in names or ("red", "blue")}
         self.opened: list[str] = []  # the schemes of stores, as they were opened
         self.kits: list[QueueKit] = []
 

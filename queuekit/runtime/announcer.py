@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from queuekit import clock
 from queuekit.domain.events import JobEvent, JobFact
 from queuekit.domain.job import JobRecord
-from queuekit.domain.outcome import Kind, Outcome
+from queuekit.domain.outcome import Home, Kind, Outcome
 from queuekit.domain.redact import redact
 from queuekit.domain.state import State
 from queuekit.errors import JobError
@@ -30,6 +30,11 @@ _EVENTS: dict[Kind, tuple[JobEvent, State]] = {
     Kind.PARKED: ("parked", State.PARKED),
 }
 _COMPLETED = Kind.COMPLETED
+_AWAY = {
+    Home.MOVING: (logging.WARNING, "queue %s moves to %s: what runs ends here, and no more is claimed from this store"),
+    Home.ARRIVING: (logging.INFO, "queue %s arrives from %s: its jobs are claimed once the move has opened it"),
+    Home.GONE: (logging.WARNING, "queue %s lives in %s now: this worker gets no more of it until it is pointed there"),
+}
 _LEVELS = {Kind.FAILED: logging.ERROR, Kind.RETRY: logging.WARNING, Kind.PARKED: logging.ERROR}
 
 
@@ -94,6 +99,14 @@ class Announcer:
         """Logged once for each change; the hooks of a pause run where somebody paused."""
         if (reason is None) != (source.paused is None):
             log.info("queue %s is %s", source.queue, "resumed" if reason is None else f"paused: {reason}")
+
+    def moved(self, source: Source, home: Home, to: str | None) -> None:
+        """Logged once for each change of where the queue lives."""
+        if home is Home.HERE:
+            log.info("queue %s lives here now: its jobs are claimed", source.queue)
+        else:
+            level, text = _AWAY[home]
+            log.log(level, text, source.queue, to or "another store")
 
     def error(self, queue: str, error: Exception) -> None:
         """Something of the worker's own went wrong."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from queuekit import clock
 from queuekit.domain.job import BATCH_MAX
-from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Outcome, Refusal
+from queuekit.domain.outcome import Ask, Exchange, Kind, Outcome, Refusal
 from queuekit.domain.state import Line
 from queuekit.runtime.agent import raise_if_cancelled
 from queuekit.runtime.allowance import Allowance
@@ -322,11 +322,10 @@ class Consumer:
         return accepted
 
     def _heard(self, source: Source, want: int, reply: Exchange) -> None:
-        away = reply.home is not Home.HERE
-        if away and not source.away:
-            log.warning("queue %s is %s (%s): no jobs come from here", source.queue, reply.home.value, reply.to or "?")
+        if reply.home is not source.home:
+            self.announcer.moved(source, reply.home, reply.to)
         self.announcer.paused(source, reply.paused)
-        source.paused, source.away = reply.paused, away
+        source.paused, source.home = reply.paused, reply.home
         due_in = None if reply.next_at is None else reply.next_at - reply.now
         source.answered(want=want, claims=len(reply.claims), more=reply.more, due_in=due_in)
         self.announcer.drained(source)

@@ -9,7 +9,7 @@ from typing import Any
 
 from queuekit.domain.limits import Limits, QueueConf, redeclare
 from queuekit.domain.values import Profile
-from queuekit.errors import Conflict
+from queuekit.errors import Conflict, Moved
 from queuekit.producing import limiting
 from queuekit.store.protocol import JobStore
 
@@ -44,6 +44,9 @@ async def declare(store: JobStore, queue: str, limits: Limits | None) -> QueueCo
             written = await store.configure(queue, redeclare(conf, limits))
         except Conflict:
             continue  # another worker wrote between: look again
+        except Moved as moved:
+            log.warning("queue %s: its declared configuration is not written here: %s", queue, moved)
+            return conf
         log.info("queue %s: its declared configuration was written", queue)
         return written
     raise Conflict(f"queue {queue}: its configuration changed {_TRIES} times while it was being declared")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queuekit import clock, ids
 from queuekit.domain.job import BATCH_MAX
-from queuekit.domain.outcome import Op, Outcome
+from queuekit.domain.outcome import Home, Op, Outcome
 from queuekit.runtime.claim import Claim
 
 POLL = 5.0  # seconds: the longest a queue goes unasked where nobody listens for it, or its store may miss something
@@ -33,7 +33,7 @@ class Source:
         self.hungry = True  # may have work
         self.closing = False  # the worker stops: nothing more is claimed
         self.paused: str | None = None
-        self.away = False  # the queue does not live here (moving, arriving, gone)
+        self.home = Home.HERE  # whether the queue lives here at all
         self.asked = 0.0  # monotonic
         self.poll = POLL  # seconds the queue may go unasked
         self.due: float | None = None  # monotonic, when the next delayed job is due
@@ -42,6 +42,11 @@ class Source:
         self.passed = 0  # calls made to others while outcomes waited here
         self._barren = 0  # answers without a claim in a row, although asked
         self._not_before = 0.0
+
+    @property
+    def away(self) -> bool:
+        """Whether the queue lives in another store, or is on its way."""
+        return self.home is not Home.HERE
 
     @property
     def serves(self) -> bool:
@@ -93,7 +98,7 @@ class Source:
             self._barren = 0 if now > self.asked + _RARE else self._barren
             self.asked = now
         self.due = now + due_in / 1000 if due_in is not None and due_in > 0 and self.serves else None
-        self.idle = not claims and not more and (due_in is None or due_in > 0)
+        self.idle = not claims and (self.away or (not more and (due_in is None or due_in > 0)))
         self.hungry = more and self.serves
         if claims or not want:
             self._barren, self._not_before = 0, 0.0
