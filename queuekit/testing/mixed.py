@@ -238,8 +238,11 @@ class _Queue:
     # ------------------------------------------------------------------ the end
 
     async def finish(self) -> None:
-        """Workers that died, a job that failed often, one that told much; then pauses."""
+        """Workers that died, a job that failed often and told much, a key whose job is gone; then pauses."""
         await self.often()
+        key = UniqueKey("held by nobody", "time", ttl=25 * DAY)
+        await self.store.enqueue(self.name, [JobSpec(id="deleted", task="send", body=b"", unique=key)], self.op())
+        await self.change([Change(id="deleted", verb=Verb.DELETE)])
         await self.store.recover(self.name, 1000)
         for crowd in (8, 1, 1, 8, 1, 1):
             dead = Ask(want=crowd, lease=SECOND, worker="it died")
