@@ -29,6 +29,7 @@ PROVIDERS = {
 DEFAULT_REDIS = "redis://localhost:6379"
 DEFAULT_MONGODB = "mongodb://localhost:27017/vale_db"
 DEFAULT_FILE = "queuekit.db"
+FROM, TO = "-from", "-to"  # of the names of two stores of one kind
 _INSTALL = "Redis needs pip install 'queuekit[redis]', MongoDB pip install 'queuekit[mongo]'."
 
 
@@ -67,9 +68,15 @@ def choose(values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice:
 
 
 def kind(text: str) -> str:
-    """Of which kind a store is, by its URL or provider's name: redis, mongo, sqlite, memory, or a backend's scheme."""
-    scheme = text.partition("://")[0].lower()
+    """Of which kind a store is, by its URL or its name: redis, mongo, sqlite, memory, or a backend's scheme."""
+    scheme = text.partition("://")[0].lower().removesuffix(FROM).removesuffix(TO)
     return EXTRAS.get(scheme) or EXTRAS.get(PROVIDERS.get(scheme, scheme)) or PROVIDERS.get(scheme, scheme)
+
+
+def side_names(source: str, target: str) -> tuple[str, str]:
+    """What two stores are called in each other while a queue moves, by their URLs: never the URLs themselves."""
+    one, other = kind(source), kind(target)
+    return (one, other) if one != other else (one + FROM, other + TO)
 
 
 def named(provider: str, values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice | None:

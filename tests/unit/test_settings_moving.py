@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from queuekit.errors import ConfigError, UnknownProvider
-from queuekit.settings import Settings, kind
+from queuekit.settings import Settings, kind, side_names
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,12 @@ def _no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_a_name_and_a_url_of_one_kind_are_known_as_such(text: str, expected: str) -> None:
     assert kind(text) == expected
+
+
+def test_two_stores_of_a_move_have_names_that_differ_and_hold_no_url() -> None:
+    assert side_names("redis://:secret@a", "mongodb://b/db") == ("redis", "mongo")
+    assert side_names("rediss://a", "redis://b") == ("redis-from", "redis-to")
+    assert [kind(name) for name in side_names("sqlite:///a", "sqlite:///b")] == ["sqlite", "sqlite"]
 
 
 def test_a_providers_own_variables_name_its_store_beside_the_chosen_one() -> None:
