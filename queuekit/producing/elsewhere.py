@@ -15,13 +15,13 @@ from urllib.parse import unquote
 from queuekit.errors import Arriving, ConfigError, Moved
 from queuekit.producing.access import Access, Entry
 from queuekit.producing.roads import Road
+from queuekit.settings.choice import FROM, TO, kind
 
 if TYPE_CHECKING:
     from queuekit.settings import Settings
 
 _log = logging.getLogger("queuekit")
 _POINT_THERE = {
-    "QUEUE_PROVIDER": "QUEUE_PROVIDER={name}",
     "QUEUEKIT_URL": "QUEUEKIT_URL to its URL",
     "QueueKit(url=…)": "the URL in QueueKit(url=…)",
     "QueueKit(client=…)": "the client in QueueKit(client=…)",
@@ -39,7 +39,7 @@ class Place:
 def own(access: Access, at: Entry) -> Place:
     """The store that this process was told to use."""
     settings = access.settings
-    return Place(at, Road(settings.url, settings.chosen_by, _kind(settings.url)))
+    return Place(at, Road(settings.url, settings.chosen_by, kind(settings.url)))
 
 
 async def other(access: Access, at: Entry, queue: str, said: Moved, here: Place, came: Place | None) -> Place:
@@ -81,8 +81,8 @@ def lost(access: Access, queue: str, said: Moved, why: str) -> Moved:
 
 def undecided(queue: str, said: Moved, why: str) -> Moved:
     """The error of a caller whose queue is on its way for longer than a call may last."""
-    kind = Arriving if isinstance(said, Arriving) else Moved
-    return kind(
+    error = Arriving if isinstance(said, Arriving) else Moved
+    return error(
         f"queue {queue!r} is on its way, {why}. Nothing was done: try again; queuekit migrate --resume if no"
         " mover runs",
         to=said.to,
@@ -100,20 +100,23 @@ def tell(access: Access, queue: str, road: Road) -> None:
 
 def point_there(access: Access, name: str) -> str:
     """What to change so that this process uses the other store by itself."""
-    chosen_by = access.settings.chosen_by
-    return "set " + _POINT_THERE.get(chosen_by, "QUEUE_PROVIDER={name}").format(name=name)
+    settings, provider = access.settings, kind(name)
+    default = "QUEUE_PROVIDER={name}" if provider != kind(settings.url) else "QUEUEKIT_URL to its URL"
+    return "set " + _POINT_THERE.get(settings.chosen_by, default).format(name=provider)
 
 
 def _road(settings: Settings, name: str, here: Road, came: Road | None, *, forward: bool) -> Road | None:
     """By what was said of the move; else back where we came from; else by the provider's own variables."""
-    wanted = _kind(name)
+    wanted = kind(name)
     said = [("QUEUEKIT_TO_URL", settings.to_url), ("QUEUEKIT_FROM_URL", settings.from_url)]
-    for variable, url in said if forward else reversed(said):
-        if url is not None and _kind(url) == wanted and url != here.url:
+    if name.endswith(FROM) or not (forward or name.endswith(TO)):
+        said.reverse()
+    for variable, url in said:
+        if url is not None and kind(url) == wanted and url != here.url:
             return Road(url, variable, name)
-    if came is not None and _kind(came.url) in (wanted, ""):
+    if came is not None and kind(came.url) in (wanted, ""):
         return Road(came.url, came.origin, name)
-    if here.url != settings.url and _kind(settings.url) == wanted:
+    if here.url != settings.url and kind(settings.url) == wanted:
         return Road(settings.url, settings.chosen_by, name)
     choice = settings.named(name)
     if choice is None or choice.url == here.url:
@@ -127,9 +130,3 @@ def _absent(road: Road) -> str | None:
     if scheme != "sqlite" or Path(unquote(path.partition("?")[0])).exists():
         return None
     return f"and there is no file {unquote(path)} ({road.origin})"
-
-
-def _kind(text: str) -> str:
-    from queuekit.settings import kind  # read at the first use, as all settings
-
-    return kind(text)
