@@ -14,7 +14,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from queuekit.cli import bench, demo, enqueue, exits, health, jobs, ping, queues, screen, setup, tasks, worker, workers
+from queuekit.cli import (
+    bench,
+    demo,
+    enqueue,
+    exits,
+    health,
+    jobs,
+    ping,
+    queues,
+    screen,
+    setup,
+    tasks,
+    transfer,
+    worker,
+    workers,
+)
 from queuekit.cli.session import Json, Session, of
 from queuekit.domain.redact import redact
 from queuekit.errors import InvalidOption, QueueKitError, StoreUnavailable
@@ -48,6 +63,8 @@ app.add_typer(jobs.app, name="jobs", rich_help_panel=LOOK)
 app.add_typer(workers.app, name="workers", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(health.health)
 app.command(rich_help_panel=STORE)(setup.setup)
+app.command(rich_help_panel=STORE)(transfer.export)
+app.command("import", rich_help_panel=STORE)(transfer.import_)
 
 
 def _show_version(asked: bool) -> None:

@@ -105,6 +105,11 @@ def ago(span: timedelta | None) -> str:
     return format_duration(whole * 1000)
 
 
+def span(seconds: float) -> str:
+    """Seconds as people read them: two units at most, none below a second."""
+    return ago(timedelta(seconds=max(1, round(seconds))))
+
+
 def _escape(char: str) -> str:
     point = ord(char)
     return f"\\x{point:02x}" if point < 0x100 else f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
