@@ -26,6 +26,7 @@ class Side:
 
     store: MovingStore
     name: str
+    namespace: str = "queuekit"  # as the store was opened with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,8 @@ class Standing(StrEnum):
     ARRIVING = "arriving"  # under way, before the commit point: resume or abort
     OPEN = "open"  # under way, the target works: resume
     MOVED = "moved"  # done
-    BACK = "back"  # an abort is under way: abort again
+    BACK = "back"  # an abort, or a move the other way, is under way: abort again
+    LOST = "lost"  # the target knows nothing of the move the source is in: replaced, or its last writes are lost
     ELSEWHERE = "elsewhere"  # it lives in, or is on its way to, a third store
 
 
