@@ -129,7 +129,7 @@ def prune(
     _there(session, queue)
     if which not in (State.COMPLETED, State.CANCELLED):
         never = "run again" if which in (State.FAILED, State.PARKED) else "run"
-        _agreed(session, f"remove {which} jobs of {queue}, which will then never {never}?", yes=yes)
+        agreed(session, f"remove {which} jobs of {queue}, which will then never {never}?", yes=yes)
     removed, one = 0, session.kit.queue(queue)
     while limit is None or removed < limit:
         some = one.prune(which, older_than=older_than, limit=1000 if limit is None else min(1000, limit - removed))
@@ -203,17 +203,18 @@ def _unknown(session: Session, queue: str) -> str | None:
     return f"{queue}: no such queue" + (f" (did you mean {near[0]}?)" if near else "")
 
 
-def _pause(health: QueueHealth) -> str:
-    return "" if health.paused is None else f"paused: {health.paused}" if health.paused else "paused"
-
-
-def _agreed(session: Session, question: str, *, yes: bool) -> None:
+def agreed(session: Session, question: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone. Raises InvalidOption where nobody can be asked, Exit when told no."""
     if yes:
         return
     if session.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InvalidOption(f"{question} There is no terminal to ask on: say -y")
     if not typer.confirm(question):
         raise typer.Exit(exits.NO)
+
+
+def _pause(health: QueueHealth) -> str:
+    return "" if health.paused is None else f"paused: {health.paused}" if health.paused else "paused"
 
 
 def _said(limits: Limits) -> dict[str, object]:
