@@ -98,6 +98,14 @@ class Names:
         """What one process, or one transaction of a producer, adds to the totals: in one document they would meet."""
         return f"{self.totals(queue)}/{of}"
 
+    def move(self, queue: str, kind: str, of: str = "") -> str:
+        """What a queue's mover keeps among the jobs: batches that are out, batches taken in, keys without a job."""
+        return f"{self.namespace}/{queue}#{kind}/{of}"
+
+    def own(self, queue: str) -> dict[str, str]:
+        """The range of all that is the queue's and no job: totals, and what its mover keeps. "$" is behind "#"."""
+        return {"$gte": f"{self.namespace}/{queue}#", "$lt": f"{self.namespace}/{queue}$"}
+
     def worker(self, id: str) -> str:
         return f"{self.namespace}/{id}"
 

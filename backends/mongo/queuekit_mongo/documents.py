@@ -22,6 +22,7 @@ from queuekit_mongo.collections import PART, after_slash
 Document: TypeAlias = dict[str, Any]
 
 GONE: Final = "gone"  # a stub: the job was removed, its id still answers repeats; no state of the domain
+OUT: Final = "out"  # a job that its mover has checked out; what it was stands in the field `out`
 OWN: Final = "/own"  # behind the state of an ended job whose retention is not the queue's: counted by itself
 STUB_KEPT: Final = 120_000  # ms a stub answers repeats; producers stop repeating after 60 s (seam.md 2)
 DID_KEPT: Final = 32  # calls a job remembers, each for as long
@@ -58,7 +59,7 @@ JOB_FIELDS: Final = (
     "task", "version", "body", "priority", "options", "state", "line", "place", "run_at", "rev", "epoch", "claims",
     "failures", "snoozes", "crashes", "token", "worker", "claimed_at", "at", "was", "cancel", "progress", "logs",
     "said", "errors", "result", "reason", "keep", "keep_completed", "keep_failed", "awaited", "care", "uniq", "group",
-    "expires_at", "expiry", "trace",
+    "expires_at", "expiry", "trace", "out", "known",
 )  # fmt: skip
 
 
@@ -94,19 +95,32 @@ def new(spec: JobSpec, *, id: str, queue: str, epoch: int, now: int, place: int,
 
 
 def _unique(key: UniqueKey, now: int) -> Document:
-    said: Document = {"key": key.key, "until": key.until, "on_conflict": key.on_conflict}
-    if key.ttl is not None:
-        said["ttl"] = key.ttl
-    if key.max_wait is not None:
-        said["max_wait"] = key.max_wait
-    held: Document = {"uniq": said, "unique": key.key, "care": True}
+    held = said_of_key(key) | {"unique": key.key}
     if key.until == "time":
         held["unique_until"] = now + (key.ttl or 0)
     return held
 
 
+def said_of_key(key: UniqueKey) -> Document:
+    """What the caller said of a unique key, whether the job holds it or not."""
+    said: Document = {"key": key.key, "until": key.until, "on_conflict": key.on_conflict}
+    if key.ttl is not None:
+        said["ttl"] = key.ttl
+    if key.max_wait is not None:
+        said["max_wait"] = key.max_wait
+    return {"uniq": said, "care": True}
+
+
+def holder(doc: Mapping[str, Any]) -> str:
+    """The key of the job that a document in the unique index stands for: its own, unless it stands for a key alone."""
+    found: str = doc.get("holder", doc["_id"])
+    return found
+
+
 def record(doc: Mapping[str, Any]) -> JobRecord:
     """The job a document holds. Fields that most documents lack are looked at only where they are."""
+    if doc["state"] == OUT:
+        doc = {**doc, **doc["out"]}
     stored, own = doc["state"], doc.keys() - _ALWAYS
     state = _STATES[stored]
     line = doc.get("was", READY) if state is State.ACTIVE else doc.get("line")
@@ -121,7 +135,7 @@ def record(doc: Mapping[str, Any]) -> JobRecord:
             setattr(job, name, read(doc[name]))
     if "at" in own:
         if state is State.ACTIVE:
-            job.lease_until = int(doc["at"])
+            job.lease_until = int(doc["at"]) or None  # 0: held, it runs in the store that its queue comes from
         elif state in _ENDED:
             job.ended_at = int(doc["at"])
     if "uniq" in own:
@@ -142,7 +156,18 @@ def note(doc: Document, op: str, now: int, **told: object) -> None:
 
 def state_of(doc: Mapping[str, Any]) -> State | None:
     """The state of a document's job; None for a stub."""
-    return _STATES.get(doc["state"])
+    stored: str = doc["state"]
+    return _STATES.get(doc["out"]["state"] if stored == OUT else stored)
+
+
+def is_held(doc: Mapping[str, Any]) -> bool:
+    """Whether a document only stands for a job that runs in the store its queue comes from."""
+    return bool(doc["state"] == State.ACTIVE and "token" not in doc)
+
+
+def is_moving(doc: Mapping[str, Any]) -> bool:
+    """Whether a mover has this job: checked out here, or held."""
+    return doc["state"] == OUT or is_held(doc)
 
 
 def ended(state: State) -> bool:
@@ -164,7 +189,7 @@ def conf(doc: Mapping[str, Any]) -> QueueConf:
 
 
 def totals(docs: Sequence[Mapping[str, Any]]) -> Totals:
-    """What was counted, in all; names of a newer queuekit are ignored."""
+    """What was counted, in all; names of a newer queuekit, and what else the documents say, are ignored."""
     return Totals(**{name: sum(int(doc.get(name, 0)) for doc in docs) for name in Totals.__slots__})
 
 

@@ -152,9 +152,14 @@ def lose(draft: Draft) -> State:
         doc["reason"] = "crash_loop"
         end(draft, Move.LOSE, State.FAILED)
         return State.FAILED
-    _to(draft, Move.LOSE, State.WAITING)
-    doc["line"] = SUSPECT
+    give_up(draft)
     return State.WAITING
+
+
+def give_up(draft: Draft) -> None:
+    """Put a job that was lost on the suspect line, at its old place."""
+    _to(draft, Move.LOSE, State.WAITING)
+    draft.doc["line"] = SUSPECT
 
 
 def wait_or_delay(draft: Draft, move: Move, due: int) -> None:

@@ -11,7 +11,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import pymongo
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -69,6 +69,9 @@ class Stream:
     cursor: Any = None
 
 
+Work: TypeAlias = "Callable[[MongoPort], Awaitable[R]]"  # what is done in one transaction, over a port in it
+
+
 class MongoPort(Protocol):
     """What all forms can."""
 
@@ -85,6 +88,8 @@ class MongoPort(Protocol):
     async def insert(self, room: str, docs: Sequence[Document]) -> Done: ...
     async def insert_whole(self, insertion: Insertion) -> None: ...
     async def merge(self, room: str, docs: Sequence[Document], into: Write) -> None: ...
+    async def joined(self, work: Work[R]) -> R: ...
+    async def first(self, query: Find) -> tuple[list[Document], bool]: ...
     async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done: ...
     async def update(self, room: str, write: Write) -> Document | None: ...
     async def tally(self, room: str, write: Write) -> None: ...
@@ -223,6 +228,25 @@ class Commanding(ABC):
             commands.done(await self.run(commands.update(jobs, [into], None), session))
 
         await self.whole(work)
+
+    @translated
+    async def joined(self, work: Work[R]) -> R:
+        """What `work` does, in one transaction. Errors of the driver in it are told by meaning here."""
+        answers: list[R] = []
+
+        async def inside(session: Any) -> None:
+            answers.append(await work(cast("MongoPort", self.within(session))))
+
+        await self.whole(inside)
+        return answers[-1]
+
+    @translated
+    async def first(self, query: Find) -> tuple[list[Document], bool]:
+        """What one message holds of a read, and whether that is all."""
+        cursor = (await self.run(commands.find(self._named(query.room), query)))["cursor"]
+        if cursor["id"]:
+            await self.run({"killCursors": self._named(query.room), "cursors": [cursor["id"]]})
+        return cursor["firstBatch"], not cursor["id"]
 
     @translated
     async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done:

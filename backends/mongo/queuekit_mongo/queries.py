@@ -62,11 +62,8 @@ def _due(queue: str) -> list[Document]:
 
 def now() -> Pipe:
     """The store's own document with the store's time."""
-    return Pipe(
-        room=QUEUES,
-        index=BY_ID,
-        stages=[{"$match": {"_id": STORE}}, {"$set": {"now": {"$toLong": "$$NOW"}}}],
-    )
+    stages: list[Document] = [{"$match": {"_id": STORE}}, {"$set": {"now": {"$toLong": "$$NOW"}}}]
+    return Pipe(room=QUEUES, index=BY_ID, stages=stages)
 
 
 def candidates(queue: str, limit: int, *, suspects: bool) -> Find:
@@ -92,7 +89,7 @@ def candidates_behind(queue: str, limit: int, *, priority: int, place: int) -> F
     )
 
 
-def claim(group: Group, *, epoch: int, token: str, now: int, lease: int, worker: str) -> Write:
+def claim(group: Group, *, epoch: int | Document, token: str, now: int, lease: int, worker: str) -> Write:
     """Give a group of candidates to a worker, as far as they are still what the worker saw.
 
     `rev` in the filter makes reading them back unnecessary: whoever changed one meanwhile raised it.
@@ -113,7 +110,7 @@ def claim(group: Group, *, epoch: int, token: str, now: int, lease: int, worker:
     )
 
 
-def take(queue: str, *, suspects: bool, epoch: int, token: str, now: int, lease: int, worker: str) -> Write:
+def take(queue: str, *, suspects: bool, epoch: int | Document, token: str, now: int, lease: int, worker: str) -> Write:
     """Claim whatever stands first, without a look before: of many who want it each gets another."""
     line: object = {"$gte": SUSPECT, "$lte": READY} if suspects else READY
     said: Document = {
@@ -241,7 +238,7 @@ def note(id: str, token: str, note: Note, *, until: int | None, kept: int) -> Wr
 def expired_leases(queue: str, now: int, limit: int) -> Find:
     return Find(
         room=JOBS,
-        filter=_active(queue) | {"at": {"$lte": now}},
+        filter=_active(queue) | {"at": {"$gt": 0, "$lte": now}},
         index=TIMER,
         sort=ordered(*TIME_ORDER),
         limit=limit,
@@ -344,8 +341,9 @@ def revive_stub(stub: Mapping[str, Any], doc: Document) -> Write:
 
 
 def withdraw(ids: Sequence[str], op: str) -> Document:
-    """Of a call that must leave nothing: its jobs that nobody started."""
-    return {"_id": {"$in": list(ids)}, "op": op, "claims": {"$exists": False}, "settled": {"$exists": False}}
+    """Of a call that must leave nothing: its jobs that nobody started, checked out or was told of (`known`)."""
+    free: Document = {name: {"$exists": False} for name in ("claims", "settled", "known", "out")}
+    return {"_id": {"$in": list(ids)}, "op": op} | free
 
 
 def filling(queue: str) -> tuple[Find, Find]:
@@ -385,9 +383,9 @@ def make_store(store_id: str, schema: int) -> Write:
 
 
 def configure(queue: str, rev: int, declared: str, override: str) -> Write:
-    """Replace both layers if nobody else did since `rev`; a queue without a document has rev 0."""
+    """Replace both layers if nobody else did since `rev`; a queue without a document has rev 0. None that left."""
     return Write(
-        filter={"_id": queue, "rev": rev},
+        filter={"_id": queue, "rev": rev, "home": {"$nin": ["moving", "gone"]}},
         update={
             "$set": {"rev": rev + 1, "declared": declared, "override": override},
             "$setOnInsert": {"epoch": 0},

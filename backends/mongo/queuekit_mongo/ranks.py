@@ -47,6 +47,12 @@ class Ranks:
             self._back = first + count - 1
             return first
 
+    def cut(self, count: int, monotonic: float) -> int:
+        """A place that parts those given up to now, and for `count` us after, from all that are given here later."""
+        with self._lock:
+            self._back = max(self._back + 1, int(monotonic * 1e6 + (self._offset or 0.0)) + count)
+            return self._back
+
     def front(self, monotonic: float) -> int:
         """A place before all that were given here: the mirror of the other side."""
         with self._lock:

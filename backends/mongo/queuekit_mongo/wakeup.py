@@ -132,7 +132,10 @@ def work_stages(names: Names, queues: Sequence[str]) -> list[dict[str, Any]]:
                     {
                         "ns.coll": names.collection(QUEUES),
                         "documentKey._id": {"$in": keys},
-                        "updateDescription.updatedFields.rev": {"$exists": True},
+                        "$or": [
+                            {"updateDescription.updatedFields.rev": {"$exists": True}},
+                            {"updateDescription.updatedFields.home": {"$exists": True}},
+                        ],
                     },
                 ]
             }

@@ -7,15 +7,17 @@ from typing import Any
 
 from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import QueueConf
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
-from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
+from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Totals, Where, WorkerBeat
 from queuekit.domain.state import State
 from queuekit.store.parts import Used
 from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 from queuekit_mongo.collections import Names
 from queuekit_mongo.port import MongoPort
-from queuekit_mongo.store import alter, control, joined, life, notify, produce, read
+from queuekit_mongo.store import alter, arriving, control, joined, leaving, life, notify, produce, read
+from queuekit_mongo.store import authority as where
 from queuekit_mongo.store import exchange as hot
 from queuekit_mongo.store import lease as leases
 from queuekit_mongo.store.room import Room
@@ -38,11 +40,12 @@ class MongoStore:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            parts=frozenset({"unique", "usage"} | ({"within"} if self.room.replica else set())),
+            parts=frozenset({"unique", "usage", "mover"} | ({"within"} if self.room.replica else set())),
             order_skew=ORDER_SKEW,
             strays=True,
             counted_at="prune",
             totals="late",
+            moves="live" if self.room.replica else "offline",
             wake="notify" if self.room.replica else "poll",
         )
 
@@ -59,8 +62,8 @@ class MongoStore:
         self, queue: str, jobs: Sequence[JobSpec], op: Op, within: object | None = None, asked: bool = False
     ) -> Enqueued:
         if within is not None:
-            return await joined.enqueue(self.room, queue, jobs, op, within)
-        return await produce.enqueue(self.room, queue, jobs, op)
+            return await joined.enqueue(self.room, queue, jobs, op, within, asked=asked)
+        return await produce.enqueue(self.room, queue, jobs, op, asked=asked)
 
     async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
         return await hot.exchange(self.room, queue, op, outcomes, ask)
@@ -120,6 +123,45 @@ class MongoStore:
 
     async def usage(self) -> Used:
         return await life.usage(self.room)
+
+    async def authority(
+        self, queue: str, epoch: int, by: str, home: Home, to: str | None, *, room: int = 0, add: Totals | None = None
+    ) -> Standing:
+        return await where.authority(self.room, queue, epoch, by, home, to, places=room, add=add)
+
+    async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
+        return await leaving.checkout(self.room, queue, epoch, batch, limit, history=history)
+
+    async def running(self, queue: str, after: str, limit: int) -> list[Parcel]:
+        return await leaving.running(self.room, queue, after, limit)
+
+    async def timed_keys(self, queue: str, after: str, limit: int) -> list[HeldKey]:
+        return await leaving.timed_keys(self.room, queue, after, limit)
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        return await arriving.import_batch(self.room, queue, epoch, batch, parcels, keys, note)
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+        return await leaving.confirm(self.room, queue, epoch, batch, ids)
+
+    async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
+        return await leaving.restore(self.room, queue, epoch, batch, ids)
+
+    async def unhold(
+        self, queue: str, epoch: int, *, ids: Sequence[str] | None = None, lose: bool = False
+    ) -> list[str]:
+        return await arriving.unhold(self.room, queue, epoch, ids=ids, lose=lose)
+
+    async def journal(self, queue: str) -> Journal | None:
+        return await where.journal(self.room, queue)
+
+    async def taken(self, queue: str, batch: int) -> list[str]:
+        return await where.taken(self.room, queue, batch)
+
+    async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
+        return await where.known(self.room, queue, ids, keys)
 
     async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
         return await notify.watch(self.room, queue, id, timeout)

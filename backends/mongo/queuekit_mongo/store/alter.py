@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from queuekit.domain.job import LOGS_KEPT, limits_error
-from queuekit.domain.outcome import Op
+from queuekit.domain.outcome import Home, Op
 from queuekit.domain.query import Change, Changed, No, Note, Verb
 from queuekit.domain.state import State
 from queuekit.errors import PayloadTooLarge, StoreUnavailable
@@ -17,7 +17,7 @@ from queuekit_mongo import documents, moves, queries
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import GONE, Document, state_of
 from queuekit_mongo.statements import Write
-from queuekit_mongo.store.room import Room, View, here
+from queuekit_mongo.store.room import Room, View
 
 ROUNDS: Final = 20  # times a change is tried anew when its document changed meanwhile
 
@@ -31,7 +31,6 @@ async def change(room: Room, queue: str, changes: Sequence[Change], op: Op) -> l
         if wrong is not None:
             raise PayloadTooLarge(f"job {one.id}: {wrong}")
     view = await room.view(queue)
-    here(view, queue)
     answers = await _Changing(room, queue, view, op).run(changes)
     room.calls.end(op, tuple(answers))
     await room.flush(queue)
@@ -86,9 +85,13 @@ class _Changing:
             self.answers[index] = _told(one.id, *told[str(index)])
             return None
         if doc is None or doc["state"] == GONE:
-            self.answers[index] = Changed(id=one.id, ok=False, no=No.GONE)
+            elsewhere = self.view.conf.home is not Home.HERE or self.view.conf.to is not None
+            self.answers[index] = Changed(id=one.id, ok=False, no=No.MOVED if elsewhere else No.GONE)
             return None
         state = state_of(doc)
+        if documents.is_moving(doc):
+            self.answers[index] = Changed(id=one.id, ok=False, no=No.MOVED, state=state)
+            return None
         if one.rev is not None and one.rev != doc["rev"]:
             self.answers[index] = Changed(id=one.id, ok=False, no=No.CHANGED, state=state)
             return None
@@ -122,7 +125,7 @@ class _Changing:
         freed: list[Write] = []
         for holder in await self.room.port.find(queries.holders(self.key, keys)):
             if holder.get("unique_until", self.view.now + 1) > self.view.now:
-                held[holder["unique"]] = holder["_id"]
+                held[holder["unique"]] = documents.holder(holder)
             else:
                 freed.append(queries.free_key(holder))
         if freed:

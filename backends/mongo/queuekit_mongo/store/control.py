@@ -8,10 +8,11 @@ from typing import Final
 
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import QueueConf, checked
+from queuekit.domain.outcome import Home
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, State
-from queuekit.errors import Conflict, InvalidOption, Unsupported
-from queuekit_mongo import documents, moves, pages, queries, removals
+from queuekit.errors import Conflict, InvalidOption, Moved, Unsupported
+from queuekit_mongo import documents, moves, pages, queries, removals, transit
 from queuekit_mongo.collections import JOBS, KEPT, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import GONE, OWN, STUB_KEPT, Document
 from queuekit_mongo.replies import Contended, Duplicate
@@ -40,6 +41,8 @@ async def configure(room: Room, queue: str, conf: QueueConf) -> QueueConf:
         applied = False
     room.forget(queue)
     stored = (await room.view(queue)).conf
+    if not applied and stored.home in (Home.MOVING, Home.GONE):
+        raise Moved(f"queue {queue} is {stored.home}: it lives in {stored.to}", to=stored.to)
     if applied:
         return replace(stored, rev=conf.rev + 1, declared=conf.declared, override=conf.override)
     same = stored.declared.to_json() == declared and stored.override.to_json() == override
@@ -180,6 +183,9 @@ def _young(doc: Document, now: int) -> bool:
 
 async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tuple[int, bool]:
     key = room.names.queue(queue)
+    conf = (await room.view(queue)).conf
+    if conf.home in (Home.MOVING, Home.ARRIVING) or (conf.home is Home.HERE and conf.to is not None):
+        raise Conflict(f"queue {queue} is on the move: end that first, with migrate --resume or --abort")
     if not force and await room.port.count(Find(room=JOBS, filter=pages.timed(key, "active"), index=TIMER, limit=1)):
         raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
     docs = await room.port.find(removals.everything(key, limit + 1))
@@ -189,8 +195,9 @@ async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tupl
     more = len(docs) > limit
     if not more:
         room.take_totals(queue)
-        await room.port.delete(JOBS, pages.totals_of(room.names.totals(queue)))
-        await room.port.delete(QUEUES, {"_id": key})
+        await room.port.delete(JOBS, {"_id": room.names.own(queue)})
+        await room.port.delete(QUEUES, {"_id": key, "home": {"$ne": str(Home.GONE)}})
+        await room.port.bulk(QUEUES, [transit.bare(key)])
     room.forget(queue)
     return sum(doc["state"] != GONE for doc in doomed), more
 

@@ -14,7 +14,7 @@ from queuekit.domain.job import BATCH_MAX, JobRecord
 from queuekit.domain.outcome import Ask, Exchange, Home, Op, Outcome, Refusal
 from queuekit.domain.state import Line, State
 from queuekit.errors import InvalidOption, StoreUnavailable
-from queuekit_mongo import documents, queries, removals
+from queuekit_mongo import documents, queries, removals, transit
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.documents import READY, SUSPECT, Document
 from queuekit_mongo.statements import Find, Group, Write
@@ -48,14 +48,27 @@ async def exchange(room: Room, queue: str, op: Op, outcomes: Sequence[Outcome], 
         reply.refused, outcomes = [(outcome.id, Refusal.GONE) for outcome in outcomes], ()
     plain, others = settling.sort(outcomes)
     await settling.careful(others)
-    if view.due is not None and view.due <= view.now and not reply.replayed:
+    if view.conf.home is not Home.HERE:
+        room.marks.pop(queue, None)
+    elif view.due is not None and view.due <= view.now and not reply.replayed:
         reply.next_at, found = await promote(room, queue, view), None
     claiming = _Claiming(room, queue, view, op, ask, reply)
     claiming.found = None if others else found
     await claiming.run(want, settling, plain)
-    reply.more = view.paused is None and (reply.more or (reply.next_at is not None and reply.next_at <= view.now))
+    if reply.claims and not reply.replayed and room.is_old(view):
+        await _confirm_home(room, queue, view, reply)
+    due = reply.next_at is not None and reply.next_at <= view.now
+    reply.more = view.paused is None and reply.home is Home.HERE and (reply.more or due)
     room.calls.end(op, tuple(reply.refused))
     return reply
+
+
+async def _confirm_home(room: Room, queue: str, view: View, reply: Exchange) -> None:
+    """Claims that took long count only if the queue did not leave meanwhile; one whose mover is still about waits for
+    them. What is not told here, `renew` names as strays."""
+    now = await room.view(queue)
+    if now.conf.epoch != view.conf.epoch and now.conf.home in (Home.GONE, Home.ARRIVING):
+        reply.claims, reply.home, reply.to = [], now.conf.home, now.conf.to
 
 
 async def _look(room: Room, queue: str, ask: Ask, *, alone: bool) -> tuple[View, list[Document] | None]:
@@ -135,7 +148,7 @@ class _Claiming:
         self.reply.more = True
         for _ in range(want):
             doc = await room.port.update(JOBS, queries.take(
-                self.key, suspects=self.suspects > 0, epoch=self.view.conf.epoch, token=self.op.token,
+                self.key, suspects=self.suspects > 0, epoch=self.view.epochs, token=self.op.token,
                 now=self.view.now, lease=ask.lease, worker=ask.worker,
             ))  # fmt: skip
             if doc is None:
@@ -178,6 +191,8 @@ class _Claiming:
         if self.view.paused is not None:
             return []
         docs = await self._scan(want)
+        while want and self.view.floor and await self._stranded(docs):
+            docs = await self._scan(want)
         late = self._late(docs)
         for _ in range(EXPIRING):
             if not want or not late:
@@ -203,6 +218,16 @@ class _Claiming:
         if self.reply.more and chosen and chosen[-1]["line"] == READY:
             self._mark(chosen[-1])
         return chosen
+
+    async def _stranded(self, docs: Sequence[Document]) -> bool:
+        """Remove jobs that came in while the queue was gone; their producers were told so. Those that a mover put back
+        are the queue's own again. Whether there were any."""
+        floor, port = self.view.floor, self.room.port
+        ids = [doc["_id"] for doc in docs if doc["epoch"] < floor]
+        if not ids:
+            return False
+        removed = await port.delete(JOBS, transit.stranded(ids, floor))
+        return bool((await port.bulk(JOBS, [transit.adopt(ids, floor, self.view.conf.epoch)])).met or removed)
 
     def _late(self, docs: Sequence[Document]) -> list[Document]:
         """Those that were not started in time."""
@@ -238,7 +263,7 @@ class _Claiming:
     def _statement(self, group: Group) -> Write:
         return queries.claim(
             group,
-            epoch=self.view.conf.epoch,
+            epoch=self.view.epochs,
             token=self.op.token,
             now=self.view.now,
             lease=self.ask.lease,

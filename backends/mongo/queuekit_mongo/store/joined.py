@@ -12,27 +12,46 @@ from typing import Any
 from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Enqueued, Op, Receipt
 from queuekit.errors import InvalidOption, PayloadTooLarge, QueueFull, Unsupported
-from queuekit_mongo import queries
+from queuekit_mongo import documents, queries, transit
 from queuekit_mongo.collections import JOBS
 from queuekit_mongo.port import Full, MongoPort
 from queuekit_mongo.replies import transient
+from queuekit_mongo.store.authority import gate_keys
 from queuekit_mongo.store.produce import Call, check
-from queuekit_mongo.store.room import Room, here
+from queuekit_mongo.store.room import Room, View, elsewhere
 
 
-async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, session: object) -> Enqueued:
+async def enqueue(
+    room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, session: object, *, asked: bool
+) -> Enqueued:  # fmt: skip
     port = await _port(room, session)
     check(jobs, room.limit)
     view = await room.recent(queue)
-    here(view, queue)
+    no = elsewhere(view, queue, asked)
+    if no is not None:
+        raise no
     if not view.doc:  # outside the transaction: in it, nobody else could write to that document before its end
         await room.ensure(queue)
         view = await room.view(queue)
+    if jobs:
+        await _enter(room, port, queue, view)
     call = Call(room, queue, view, op, jobs, port=port)
     if jobs:
         await _write(call, view.limits.max_size)
     receipts = [call.receipts.get(index, Receipt(spec.id, None)) for index, spec in enumerate(jobs)]
     return Enqueued(now=call.now, receipts=[r if r.created is False else Receipt(r.id, None) for r in receipts])
+
+
+async def _enter(room: Room, port: MongoPort, queue: str, view: View) -> None:
+    """Write to a gate: a mover that takes the queue writes to all of them, so that this transaction is over before he
+    goes on, or ends here. What it sees of the queue must be what was read before it."""
+    docs = await port.find(transit.own(room.names.queue(queue)))
+    seen = documents.conf(docs[0] if docs else {})
+    if (seen.epoch, seen.home, seen.to) != (view.conf.epoch, view.conf.home, view.conf.to):
+        room.forget(queue)
+        raise transient(f"queue {queue}: a mover changed where it lives while this transaction was open")
+    keys = gate_keys(room, queue)
+    await port.bulk(JOBS, transit.gates([keys[next(room.gates) % len(keys)]]))
 
 
 async def _write(call: Call, size: int | None) -> None:

@@ -16,39 +16,50 @@ from queuekit.domain.job import BATCH_MAX, JobSpec, limits_error
 from queuekit.domain.outcome import Enqueued, Op, Receipt
 from queuekit.domain.state import State
 from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, StoreUnavailable, Unsupported
-from queuekit_mongo import documents, moves, queries
+from queuekit_mongo import documents, moves, queries, transit
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, Document
 from queuekit_mongo.port import Full, Insertion, MongoPort
 from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Write
-from queuekit_mongo.store.room import CONF_AGE, TALLY_AGE, Room, View, here
+from queuekit_mongo.store.moving import kept_key
+from queuekit_mongo.store.room import TALLY_AGE, Room, View, elsewhere
 
 ROUNDS: Final = 40  # times a call is worked out anew when others changed what it met
 WHOLE_BYTES: Final = 8 * 1024 * 1024  # of bodies; a larger transaction would weigh on the server's cache
 FILLING: Final = frozenset({State.WAITING, State.DELAYED})
 
 
-async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
+async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, *, asked: bool) -> Enqueued:
     begun = room.calls.begin(op)
     if begun.answer is not None:
         return Enqueued(now=room.now(), receipts=list(begun.answer), replayed=True)
     check(jobs, room.limit)
     view = await room.recent(queue)
-    here(view, queue)
-    size = view.limits.max_size
-    if size is not None or not view.doc:
-        await room.ensure(queue)
-        view = await room.view(queue)
-        size = view.limits.max_size
-    call = Call(room, queue, view, op, jobs, again=begun.again)
-    if jobs:
-        await call.run(look_first=size is not None or any(spec.unique is not None for spec in jobs), size=size)
-        await call.confirm_home()
-        await room.flush(queue, age=TALLY_AGE)
+    again = begun.again
+    while True:
+        if view.limits.max_size is not None or not view.doc:
+            await room.ensure(queue)
+            view = await room.view(queue)
+        call = Call(room, queue, view, op, jobs, again=again)
+        no = elsewhere(view, queue, asked)
+        if no is not None and not (begun.maybe and await call.was_made()):
+            raise no
+        if no is not None or not jobs or await _write(call):
+            break
+        view, again = await room.view(queue), False  # its jobs were taken back: it begins anew
     receipts = [call.receipts[index] for index in range(len(jobs))]
     room.calls.end(op, tuple(receipts))
     return Enqueued(now=call.now, receipts=receipts, replayed=begun.maybe and call.replayed)
+
+
+async def _write(call: Call) -> bool:
+    """Write the jobs of a call; False where the queue moved meanwhile, and they were taken back."""
+    size = call.view.limits.max_size
+    await call.run(look_first=size is not None or any(spec.unique is not None for spec in call.jobs), size=size)
+    stays = await call.confirm_home()
+    await call.room.flush(call.queue, age=TALLY_AGE)
+    return stays
 
 
 def check(jobs: Sequence[JobSpec], limit: int) -> None:
@@ -93,7 +104,8 @@ class Call:
         docs = []
         named = Counter(spec.id for spec in self.jobs)
         for index, spec in enumerate(self.jobs):
-            own = room.ranks.front(room.port.monotonic()) if spec.lifo else self.backs[index]
+            front = spec.lifo and self.view.base + room.ranks.front(room.port.monotonic())
+            own = front if spec.lifo else self.backs[index]
             key = room.names.job(self.queue, spec.id)
             epoch = self.view.conf.epoch
             doc = documents.new(spec, id=key, queue=self.key, epoch=epoch, now=self.now, place=own, op=self.op.token)
@@ -160,6 +172,8 @@ class Call:
         there = {doc["_id"]: doc for doc in await self.port.find(queries.light(ids))}
         holders = await self.port.find(queries.holders(self.key, keys)) if keys else []
         there |= {doc["_id"]: doc for doc in holders if doc["_id"] in ids}  # an earlier try came in between the two
+        if self.view.floor:
+            there, holders = await self._without_stranded(there, holders)
         held: dict[str, Document] = {}
         writes: list[Write] = []
         for holder in holders:
@@ -191,7 +205,7 @@ class Call:
                     raise Conflict(f"job {spec.id}: the unique key {spec.unique.key!r} is held")
                 if spec.unique.on_conflict == "replace":
                     self._replace(index, holder, drafts)
-                self.receipts[index] = Receipt(after_slash(holder["_id"]), False)
+                self.receipts[index] = Receipt(after_slash(documents.holder(holder)), False)
             else:
                 new[spec.id] = index
                 if spec.unique is not None:
@@ -204,6 +218,7 @@ class Call:
                     self.made.add(doc["_id"])
                     self.receipts[index] = Receipt(spec.id, True)
         writes += [queries.revive_stub(old, doc) for old, doc in revived]  # a later spec may have replaced its content
+        writes += [write for old, _ in revived for write in kept_key(self.room, self.queue, old, self.now)]
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
         return todo
 
@@ -291,13 +306,41 @@ class Call:
         if have + more > size:
             raise Full(have)
 
-    async def confirm_home(self) -> None:
-        """A call that took long asks again whether the queue still lives here, and takes its jobs back if not."""
+    async def confirm_home(self) -> bool:
+        """A call that took long asks again whether the queue still lives here as it did, and takes its jobs back if
+        not: those that nobody started, checked out or was told of."""
         room = self.room
-        if room.port.monotonic() - self.view.at <= CONF_AGE:
-            return
+        if not room.is_old(self.view):
+            return True
         view = await room.view(self.queue)
-        if view.conf.epoch != self.view.conf.epoch:
-            mine = [doc["_id"] for index, doc in enumerate(self.docs) if self.receipts[index].created]
-            await room.port.delete(JOBS, queries.withdraw(mine, self.op.token))
-            here(view, self.queue)
+        if _place(view) == _place(self.view):
+            return True
+        mine = [doc["_id"] for index, doc in enumerate(self.docs) if self.receipts[index].created]
+        if mine:
+            gone = await room.port.delete(JOBS, queries.withdraw(mine, self.op.token))
+            room.tally(self.queue, {"enqueued": -gone} if gone else {})
+        return False
+
+    async def was_made(self) -> bool:
+        """Whether an earlier try of this very call wrote all its jobs. If it wrote some, those come by the mover."""
+        try:
+            todo, writes = await self.look()
+        except Conflict:
+            return False
+        return self.replayed and not todo and not writes
+
+    async def _without_stranded(
+        self, there: dict[str, Document], holders: list[Document]
+    ) -> tuple[dict[str, Document], list[Document]]:
+        """What a call met, without jobs that came in while the queue was gone. Those are removed."""
+        floor = self.view.floor
+        lost = {doc["_id"] for doc in (*there.values(), *holders) if doc.get("epoch", floor) < floor}
+        if lost:
+            await self.room.port.delete(JOBS, transit.stranded(sorted(lost), floor))
+            lost -= {doc["_id"] for doc in await self.port.find(queries.known(sorted(lost), ("state",)))}
+        left = {name: doc for name, doc in there.items() if name not in lost}
+        return left, [doc for doc in holders if doc["_id"] not in lost]
+
+
+def _place(view: View) -> tuple[int, str, str | None]:
+    return view.conf.epoch, view.conf.home, view.conf.to

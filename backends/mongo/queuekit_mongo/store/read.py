@@ -109,7 +109,7 @@ async def count(room: Room, queue: str) -> Counts:
     return Counts(
         now=view.now, states=states, suspect=lines[Line.SUSPECT], held=lines[Line.HELD],
         oldest_waiting=await _oldest(room, key, view.now) if states[State.WAITING] else None, paused=view.paused,
-        totals=documents.totals(totals),
+        totals=documents.totals([*totals, view.doc.get("added", {})]),
     )  # fmt: skip
 
 
@@ -119,19 +119,24 @@ async def _oldest(room: Room, key: str, now: int) -> int | None:
     for line in LINES.values():
         for first in await room.port.aggregate(pages.first_of_each_priority(key, line)):
             docs = [first]
-            if first["place"] < 0:
+            if first["place"] < 0:  # it is the youngest of those put before all, or the oldest of those that moved in
                 ends = [await room.port.find(query) for query in pages.ends_of(key, line, first["_id"])]
-                docs = [doc for end in ends for doc in end]
+                docs += [doc for end in ends for doc in end]
             since += [max(doc["created_at"], doc.get("run_at") or 0) for doc in docs]
     return max(0, now - min(since)) if since else None
 
 
 async def position(room: Room, queue: str, id: str) -> Position | None:
     view = await room.view(queue)
-    (job,) = await get(room, queue, [id])
-    if job is None:
+    docs = await room.port.find(queries.light([room.names.job(queue, id)]))
+    if not docs or docs[0]["state"] == GONE:
         return None
+    doc = docs[0]
+    job = documents.record(doc | {"body": b""})
     place = Position(state=job.state)
+    if documents.is_moving(doc):
+        place.reasons.append("moving")
+        return place
     if job.state is State.WAITING and job.line is not None:
         before = pages.ahead(
             room.names.queue(queue), LINES[job.line], job.priority, job.place, room.names.job(queue, id)

@@ -5,17 +5,19 @@ What is remembered is a hint or a shortcut; the documents decide. Everything her
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Final
 from weakref import WeakSet
 
 from queuekit import ids
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home, Op
-from queuekit.errors import Moved, Stale, StoreUnavailable
+from queuekit.errors import Arriving, Moved, Stale, StoreUnavailable
 from queuekit.store.registry import StoreOptions
 from queuekit_mongo import documents, queries
 from queuekit_mongo.collections import JOBS, QUEUES, STORE, Names
@@ -29,6 +31,7 @@ CONF_AGE: Final = 1.0  # seconds for which a producer trusts the queue's documen
 CALLS_KEPT: Final = 10_000  # actors whose last call is remembered in this process
 TALLY_AGE: Final = 0.01  # seconds between two writes of a queue's totals by a producer
 MARK_AGE: Final = 0.25  # seconds for which a low-water mark may stand for a scan from the start
+SKEW: Final = 10_000  # us by which two processes may know the server's time differently (`order_skew`)
 VIEW_AGE: Final = 0.025  # seconds for which a queue that is drained at full speed is not looked at anew
 CROWDED: Final = 1.0  # seconds for which others that were faster are taken to be still there
 BRISK: Final = 1000  # jobs claimed here before either is done: the index remembers each for minutes, 25 ns a search
@@ -44,11 +47,26 @@ class View:
     conf: QueueConf
     limits: Limits  # what of the configuration is in force
     due: int | None  # of the earliest delayed job
-    at: float  # monotonic
+    at: float  # monotonic, before it was asked
 
     @property
     def paused(self) -> str | None:
         return self.limits.paused
+
+    @property
+    def base(self) -> int:
+        """The first place of the room that a mover made before all; `lifo` goes before it."""
+        return int(self.doc.get("base", 0))
+
+    @property
+    def floor(self) -> int:
+        """Jobs of an epoch below came when the queue was gone: their producers were told so."""
+        return int(self.doc.get("floor", 0))
+
+    @property
+    def epochs(self) -> int | documents.Document:
+        """What a claim compares with a job's epoch: jobs that came in by a later one are not of this queue yet."""
+        return {"$gte": self.floor, "$lte": self.conf.epoch} if self.conf.epoch else 0
 
 
 @dataclass(slots=True)
@@ -134,6 +152,7 @@ class Room:
         self.crowds: dict[str, float] = {}  # until when many are taken to want the first jobs of a queue
         self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
         self.joined: WeakSet[Any] = WeakSet()  # clients of callers that were seen to be of this very store
+        self.gates = count(random.randrange(1 << 30))  # noqa: S311  which gate is next: those of one process never meet
         self.listeners = Listeners(port, names)
         self._views: dict[str, View] = {}
         self._pending: dict[str, Pending] = {}
@@ -193,16 +212,18 @@ class Room:
         else:
             conf = documents.conf(own)
             limits = conf.effective
-        view = View(now + self.shift(), own, conf, limits, due, received)
+        view = View(now + self.shift(), own, conf, limits, due, sent)
         self._views[queue] = view
         return view
 
     async def recent(self, queue: str) -> View:
         """The queue as it was at most CONF_AGE ago, read anew where that is longer."""
         view = self._views.get(queue)
-        if view is None or not view.doc or self.port.monotonic() - view.at > CONF_AGE:
-            return await self.view(queue)
-        return view
+        return await self.view(queue) if view is None or not view.doc or self.is_old(view) else view
+
+    def is_old(self, view: View) -> bool:
+        """Whether a queue may have begun to move, and its mover waited as long as it must, since this was read."""
+        return self.port.monotonic() - view.at > CONF_AGE or self.now() - view.now > CONF_AGE * 1000
 
     async def ensure(self, queue: str) -> None:
         """Let the queue have its document, if the last look at it saw none."""
@@ -241,6 +262,16 @@ class Room:
 
     def back(self) -> int:
         return self.ranks.back(1, self.port.monotonic())
+
+    def cut(self) -> int:
+        """A place behind all that any process gave up to now."""
+        return self.ranks.cut(SKEW, self.port.monotonic())
+
+    def front_of_all(self) -> int:
+        """More than what `lifo` counted down by now."""
+        us = self.ranks.now_us(self.port.monotonic())
+        assert us is not None, "open() learned the store's time"
+        return us
 
     def draft(self, doc: documents.Document, view: View) -> Draft:
         """A draft of what becomes of a document."""
@@ -287,8 +318,11 @@ class Room:
             await self.flush(queue)
 
 
-def here(view: View, queue: str, *, arriving: bool = True) -> None:
-    """Raise Moved unless the queue lives in this store."""
-    home = view.conf.home
-    if home is not Home.HERE and not (arriving and home is Home.ARRIVING):
-        raise Moved(f"queue {queue} is {home}: it lives in {view.conf.to or 'another store'}", to=view.conf.to)
+def elsewhere(view: View, queue: str, asked: bool) -> Moved | Arriving | None:
+    """What a producer is told whose jobs are not to be taken here, or not yet."""
+    home, to = view.conf.home, view.conf.to
+    if home in (Home.MOVING, Home.GONE):
+        return Moved(f"queue {queue} is {home}: it lives in {to or 'another store'}", to=to)
+    if to is not None and not asked:
+        return Arriving(f"queue {queue}: jobs are still coming from {to}: ask there first", to=to)
+    return None
