@@ -10,9 +10,10 @@ from queuekit_redis.scripts import NAMES, SCRIPTS
 from tests import lua_lint
 
 ON_A_FULL_SERVER = (
-    "annotate", "beat", "change", "configure", "exchange", "obliterate", "prune", "recover", "renew", "watch",
+    "annotate", "authority", "beat", "change", "checkout", "configure", "confirm", "exchange", "obliterate", "prune",
+    "recover", "renew", "restore", "unhold", "watch",
 )  # fmt: skip
-READS = ("count", "find", "get", "plan", "position")
+READS = ("count", "find", "get", "known", "parcels", "plan", "position", "timed")
 LUA = files("queuekit_redis") / "lua"
 
 
@@ -45,7 +46,7 @@ def test_a_script_uses_nothing_that_has_no_place_there(name: str) -> None:
 
 
 def test_each_script_is_known_to_write_on_a_full_server_or_not_to() -> None:
-    assert sorted((*ON_A_FULL_SERVER, *READS, "enqueue", "within")) == list(NAMES)
+    assert sorted((*ON_A_FULL_SERVER, *READS, "enqueue", "import", "within")) == list(NAMES)
 
 
 @pytest.mark.parametrize("name", ON_A_FULL_SERVER)
@@ -53,9 +54,10 @@ def test_what_workers_need_begins_with_a_write_that_a_full_server_lets_through(n
     assert lua_lint.first_write(SCRIPTS[name].source) in lua_lint.SHRINKING
 
 
-def test_an_enqueue_begins_with_a_write_that_a_full_server_refuses() -> None:
+def test_what_brings_jobs_begins_with_a_write_that_a_full_server_refuses() -> None:
     assert lua_lint.first_write(SCRIPTS["enqueue"].source) == "HSETNX"
     assert lua_lint.first_write(SCRIPTS["within"].source) == ""
+    assert lua_lint.first_write(SCRIPTS["import"].source) == "HSET"
     insert = (LUA / "lib" / "insert.lua").read_text()
     assert lua_lint.first_write(insert[insert.index("for i = 1, count do") :]) == "HSETNX"
 

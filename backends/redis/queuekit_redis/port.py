@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError, ResponseError
@@ -19,12 +21,15 @@ from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
 from queuekit_redis.line import Talks, opened, spoken
 from queuekit_redis.replies import translate
-from queuekit_redis.scripts import READ_ONLY, Script
+from queuekit_redis.scripts import READ_ONLY, SETTLED, Script
 from queuekit_redis.wire import Wire
 
 BLOCK_MAX: Final = 10.0  # seconds a blocking pop lasts; a wait may return early
 BLOCK_MORE: Final = 5.0  # a connection that blocks may be silent this much longer
+SETTLE_MAX: Final = 1000  # ms that a mover's call waits for replicas; they may be behind, so it answers then
+_INFO: Final = (b"INFO", b"replication")
 _IDLE: Final = 1.0  # seconds after which a connection is looked at before it is used again
+_REPLICAS: Final = re.compile(rb"^connected_slaves:(\d+)", re.MULTILINE)
 T = TypeVar("T")
 _dropped: list[object] = []  # what a forked child inherited: kept, so that nothing closes it
 
@@ -100,6 +105,14 @@ class Pooled:
         if replicas < 1:
             raise NotReplicated(f"Redis at {self.where}: written, but no replica confirmed in {self._replicas_ms} ms")
 
+    def _settling(self, info: Any) -> tuple[bytes, int, int] | None:
+        """The command that waits for all replicas this INFO tells of; None where there is none, or no INFO."""
+        found = None if isinstance(info, Exception) else _REPLICAS.search(info)
+        if found is None or found[1] == b"0":
+            return None
+        timeout = self._pool.connection_kwargs.get("socket_timeout") or 2 * SETTLE_MAX
+        return b"WAIT", int(found[1]), int(min(SETTLE_MAX, timeout * 500))
+
     def _answers(self, replies: list[Any]) -> list[Any]:
         for reply in replies:
             if isinstance(reply, Exception):
@@ -174,12 +187,20 @@ class BlockingPort(Pooled):
             except NoScriptError:
                 reply = self._ask(connection, b"EVAL", script.text, len(keys), *keys, *args)
             replicas = self._ask(connection, b"WAIT", 1, self._replicas_ms) if self._waits(script) else 1
+            if script.name in SETTLED:
+                self._settle(connection)
         except ResponseError as error:
             self._keep(connection)
             raise translate(error, self.where, sent=True) from error
         self._keep(connection)
         self._confirmed(replicas)
         return reply
+
+    def _settle(self, connection: Any) -> None:
+        with suppress(ResponseError):  # a user who may not ask this
+            command = self._settling(self._ask(connection, *_INFO))
+            if command is not None:
+                self._ask(connection, *command)
 
     async def commands(self, commands: Sequence[Sequence[bytes | int | str]]) -> list[Any]:
         connection = self._take()
@@ -284,6 +305,10 @@ class AsyncPort(Pooled):
         reply = (await self._ask(line, self._wire.evalsha(script, keys, args)))[0]
         if isinstance(reply, NoScriptError):
             reply = (await self._ask(line, line.pack((b"EVAL", script.text, len(keys), *keys, *args))))[0]
+        if script.name in SETTLED and not isinstance(reply, ResponseError):
+            command = self._settling((await self._ask(line, line.pack(_INFO)))[0])
+            if command is not None:
+                await self._ask(line, line.pack(command))  # what it says matters to nobody
         if self._replicas_ms and self._waits(script) and not isinstance(reply, ResponseError):
             (replicas,) = await self._ask(line, line.pack((b"WAIT", 1, self._replicas_ms)))
             self._keep(line)

@@ -20,9 +20,10 @@ Parts: TypeAlias = "tuple[bytes, Bytes, Extras, Bytes]"
 
 STATES: Final = (
     State.WAITING, State.WAITING, State.DELAYED, State.BLOCKED, State.ACTIVE, State.PARKED, State.COMPLETED,
-    State.FAILED, State.CANCELLED,
+    State.FAILED, State.CANCELLED, State.ACTIVE,  # the last: active elsewhere, held here by a mover
 )  # fmt: skip
-NUMBERS: Final = {state: number for number, state in enumerate(STATES) if number}
+LENT: Final = 9
+NUMBERS: Final = {state: number for number, state in enumerate(STATES[:LENT]) if number}
 LINES: Final = (None, Line.READY, Line.HELD, Line.SUSPECT)
 KINDS: Final = {
     Kind.COMPLETED: b"c", Kind.RETRY: b"r", Kind.FAILED: b"f", Kind.RELEASED: b"l", Kind.SNOOZED: b"s",
@@ -31,13 +32,13 @@ KINDS: Final = {
 _UNTIL: Final = ("", "finished", "started", "time")
 _CONFLICT: Final = ("existing", "replace", "error")
 
-_BAND = 1 << 43
-_MID = 1 << 42
+BAND: Final = 1 << 43
+MID: Final = 1 << 42
 _SPEC = Struct("<BHHB")  # flags, priority, version, length of the task's name
 _ENTRY = Struct("<QBHHB")  # created, flags, priority, version, length
 _TIMED = Struct("<QBQHHB")  # the same with run_at
-_RUN = Struct("<BBBIQQQdIIIIB")  # state … crashes, length of the token
-RUN_LEAST: Final = _RUN.size  # bytes of `run` at least; a score is shorter
+RUN: Final = Struct("<BBBIQQQdIIIIB")  # state … crashes, length of the token
+RUN_LEAST: Final = RUN.size  # bytes of `run` at least; a score is shorter
 _OPTS = Struct("<BBQQ")  # until, on_conflict, ttl, max_wait
 _U16, _U32, _U64 = Struct("<H"), Struct("<I"), Struct("<Q")
 _TIMED_FLAG, _LIFO, _OPTS_FLAG, _UNIQUE = 1, 2, 4, 8
@@ -98,12 +99,13 @@ def pack_spec(spec: JobSpec, args: list[bytes]) -> int:
     if timed:
         args.append(moment(spec.run_at, spec.delay))
     if special:
-        args.append(_pack_opts(spec))
+        args.append(pack_opts(spec))
         args.append(moment(spec.expires_at, spec.expires_in))
     return 2 if spec.unique is not None else 1 if flags else 0
 
 
-def _pack_opts(spec: JobSpec) -> bytes:
+def pack_opts(spec: JobSpec | JobRecord) -> bytes:
+    """What is not default, but for the first field: when it expires."""
     key = spec.unique
     if key is None:
         head, name = _OPTS.pack(0, 0, 0, 0), b""
@@ -132,6 +134,16 @@ def pack_outcome(outcome: Outcome, too_large: bool) -> list[bytes]:
     ]  # fmt: skip
 
 
+def pack_entry(job: JobRecord, flags: int) -> bytes:
+    """The entry of the hash jobs; with flag 1 its `run_at` is in it."""
+    task = job.task.encode()
+    if flags & _TIMED_FLAG:
+        head = _TIMED.pack(job.created_at, flags, job.run_at or 0, job.priority, job.version, len(task))
+    else:
+        head = _ENTRY.pack(job.created_at, flags, job.priority, job.version, len(task))
+    return head + task + job.body
+
+
 def record(queue: str, id: str, parts: Parts, epoch: int = 0) -> JobRecord:
     """A whole record of what scripts answer of a job."""
     entry, run, extras, number = parts
@@ -154,7 +166,7 @@ def record(queue: str, id: str, parts: Parts, epoch: int = 0) -> JobRecord:
 
 def place_of(score: bytes) -> int:
     """The rank inside the queue that a score says."""
-    return int(float(score)) % _BAND - _MID
+    return int(float(score)) % BAND - MID
 
 
 def read_entry(entry: bytes) -> tuple[int, int, int, int, str, bytes]:
@@ -178,10 +190,10 @@ def read_entry(entry: bytes) -> tuple[int, int, int, int, str, bytes]:
 def _read_run(job: JobRecord, run: bytes, lease: Bytes) -> None:
     (
         state, line, _, job.rev, ended, run_at, claimed, score, job.claims, job.failures, job.snoozes, job.crashes, n,
-    ) = _RUN.unpack_from(run)  # fmt: skip
+    ) = RUN.unpack_from(run)  # fmt: skip
     job.state, job.line = STATES[state], LINES[line]
-    job.priority, place = divmod(int(score), _BAND)
-    job.place = place - _MID
+    job.priority, place = divmod(int(score), BAND)
+    job.place = place - MID
     job.ended_at, job.run_at, job.claimed_at = ended or None, run_at or None, claimed or None
     at = 56 + n
     if n:

@@ -11,12 +11,12 @@ from redis import exceptions as rx
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Home, Op, Outcome, Receipt, Recovery, Refusal, Renewal
 from queuekit.domain.query import Changed, Counts, No, Totals
 from queuekit.domain.state import State
-from queuekit.errors import Conflict, Moved, QueueFull, QueueKitError, Stale, StoreError, StoreUnavailable
+from queuekit.errors import Arriving, Conflict, Moved, QueueFull, QueueKitError, Stale, StoreError, StoreUnavailable
 from queuekit_redis.fresh import fresh
 from queuekit_redis.records import RUN_LEAST, STATES, record, taken
 
 _REFUSALS: Final = {b"l": Refusal.LOST, b"g": Refusal.GONE, b"i": Refusal.ILLEGAL, b"t": Refusal.TOO_LARGE}
-_NOS: Final = {b"g": No.GONE, b"i": No.ILLEGAL, b"c": No.CHANGED, b"h": No.HELD}
+_NOS: Final = {b"g": No.GONE, b"i": No.ILLEGAL, b"c": No.CHANGED, b"h": No.HELD, b"m": No.MOVED}
 _AWAY: Final = (
     "LOADING", "BUSY", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOTREADY",
     "MOVED", "ASK", "UNBLOCKED",
@@ -78,6 +78,11 @@ def moved(queue: str, home: bytes, to: bytes | None) -> Moved:
     return Moved(f"queue {queue} is {home.decode()}: it lives in {target or 'another store'}", to=target)
 
 
+def arriving(queue: str, to: bytes) -> Arriving:
+    source = to.decode()
+    return Arriving(f"queue {queue}: jobs are still coming from {source}: ask there first", to=source)
+
+
 def enqueued(queue: str, op: Op, names: Sequence[str], reply: Any) -> Enqueued:
     """The answer of enqueue.lua. Raises what refuses the whole call."""
     code = reply[0]
@@ -100,6 +105,8 @@ def refused(queue: str, op: Op, reply: Any) -> QueueKitError:
         return moved(queue, reply[1], reply[2])
     if reply[0] == 4:
         return QueueFull(f"queue {queue}: {reply[1]} jobs wait, more are over max_size {reply[2]}; nothing was written")
+    if reply[0] == 6:
+        return arriving(queue, reply[1])
     return Conflict(f"job {reply[1].decode()}: the unique key {reply[2].decode()!r} is held; nothing was written")
 
 
@@ -110,7 +117,7 @@ def exchanged(queue: str, op: Op, ask: Ask, outcomes: Sequence[Outcome], reply: 
     code, now, next_at, more, paused, home, to, refused, ids, entries, runs, extras, leases = reply
     answer = Exchange(now=now, next_at=next_at, more=more == 1, paused=None if paused is None else taken(paused) or "")
     answer.replayed = code == 1
-    if home is not None:
+    if home is not None or to is not None:
         answer.home, answer.to = home_of(home), to.decode() if to else None
     claims, common = answer.claims, (op.token, now, now + ask.lease, ask.worker)
     for i, name in enumerate(ids):
@@ -146,8 +153,6 @@ def changed(queue: str, op: Op, names: Sequence[str], reply: Any) -> list[Change
     """The answer of change.lua."""
     if reply[0] == 2:
         raise stale(op, reply[1])
-    if reply[0] == 3:
-        raise moved(queue, reply[1], reply[2])
     answers = reply[1].split(b",") if reply[1] else []
     return [
         Changed(

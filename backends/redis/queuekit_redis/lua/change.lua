@@ -20,10 +20,11 @@
 -- KEYS[19] expiring  zset: id, expires ms
 -- KEYS[20] awaited   hash: id -> 1, and the channel that tells of ends
 -- KEYS[21] marker    zset: '0' while there may be work
+-- KEYS[22] out       hash: id -> batch it is checked out under
 -- ARGV[1] actor  ARGV[2] n  ARGV[3] clock shift ms
 -- ARGV[4 …] a change: id, verb, rev ('' any), '=reason', moment ('@ms', '+ms' or ''), priority ('' as it is), '=body'
--- RETURNS {0 new | 1 replayed, answers}: o done, g gone, c another rev, i illegal, h key held; then the state's number
---         {2, last n} stale · {3, home, to} moved
+-- RETURNS {0 new | 1 replayed, answers}: o done, g gone, c another rev, i illegal, h key held,
+--         m ask the other store; then the state's number. {2, last n} stale
 -- COST O(changes · log n)
 -- SINCE 1.0
 -- USES base op when run job unique drop ended lines remove verbs
@@ -32,14 +33,16 @@ local answer, last = recall(actor, n)
 if answer == false then return {2, last} end
 if answer then return {1, answer} end
 local home = call('HMGET', k_vars, 'home', 'to')
-if home[1] and home[1] ~= 'moving' then return {3, home[1], home[2]} end
+local elsewhere = home[1] or home[2]
 call('ZREM', k_active, '') -- shrinks, so that a full server lets the rest of the script through
 local answers, some = {}, false
 for a = 4, #ARGV, 7 do
   local id, j = ARGV[a], load(ARGV[a])
   local no
   if not j then
-    no = 'g'
+    no = elsewhere and 'm' or 'g'
+  elseif j.state == LENT or call('HEXISTS', k_out, id) == 1 then
+    no = 'm'
   elseif ARGV[a + 2] ~= '' and tonumber(ARGV[a + 2]) ~= j.rev then
     no = 'c'
   else

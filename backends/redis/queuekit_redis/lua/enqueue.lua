@@ -12,12 +12,13 @@
 -- KEYS[11] expiring  zset: id, expires ms
 -- KEYS[12] marker    zset: '0' while there may be work
 -- ARGV[1] actor  ARGV[2] n  ARGV[3] clock shift ms  ARGV[4] '0': all flags are 0, '2': some job has a
---         unique key, '1' otherwise  ARGV[5] how many jobs
+--         unique key, '1' otherwise, '3': the caller asked the other store  ARGV[5] how many jobs
 -- ARGV[6 …] a job: id, blob (B flags, I2 priority, I2 version, B length and task, body); flags 1: then when it is due;
 --           flags 4: then opts from its second field on, and when it expires. Flags 2 is lifo.
 -- RETURNS {0 new | 1 replayed, now, receipts, [1: the queue was not there]}; receipts '' all created, else a word for
 --         each: '+' created, '=' its id was there, or the holder of its unique key
 --         {2, last n} stale · {3, home, to} moved · {4, waiting, max} full · {5, id, key} conflict
+--         {6, to} jobs still come from there, and the caller did not ask
 -- COST O(jobs · log n)
 -- SINCE 1.0
 -- USES base op
@@ -27,6 +28,7 @@ if answer == false then return {2, last} end
 if answer then return {1, now, answer} end
 local vars = call('HMGET', k_vars, 'home', 'to', 'max_size', 'place', 'front', 'enqueued')
 if vars[1] and vars[1] ~= 'arriving' then return {3, vars[1], vars[2]} end
+if vars[2] and ARGV[4] ~= '3' then return {6, vars[2]} end
 local place, front, made = tonumber(vars[4] or 0), tonumber(vars[5] or 0), 0
 local created, receipts, known = pack('<I8', now), {}, false
 if ARGV[4] == '0' and not vars[3] then

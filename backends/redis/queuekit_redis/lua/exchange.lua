@@ -48,9 +48,6 @@ local home, asks = vars[2], want > 0 and not vars[1] and not vars[2] and not ans
 if not asks then call('ZREM', k_marker, '-') end -- shrinks, as popping jobs does: a full server lets the rest through
 if answer then
   use('replay', answer, token)
-elseif home == 'gone' then
-  for i = 1, plain do refuse(ARGV[6 + 3 * i], 'g') end
-  for a = 9 + 3 * plain, #ARGV, 11 do refuse(ARGV[a], 'g') end
 else
   if plain > 0 then complete(plain, vars[4] or KEEP_COMPLETED, now, use) end
   for a = 9 + 3 * plain, #ARGV, 11 do
@@ -61,7 +58,7 @@ end
 local next_at = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
 next_at = next_at and tonumber(next_at) or false
 if not answer then
-  if next_at and next_at <= now and home ~= 'gone' then next_at = use('promote', now) end
+  if next_at and next_at <= now and not home then next_at = use('promote', now) end
   if asks then claims(want, now, token, use) end
   local why = {}
   for i = 1, #refused, 2 do why[#why + 1] = refused[i + 1] .. refused[i] end

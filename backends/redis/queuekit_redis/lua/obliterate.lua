@@ -21,11 +21,17 @@
 -- KEYS[20] awaited   hash: id -> 1, and the channel that tells of ends
 -- KEYS[21] marker    zset: '0' while there may be work
 -- KEYS[22] conf      hash: rev, declared, override
+-- KEYS[23] out       hash: id -> batch it is checked out under
+-- KEYS[24] batches   hash: batch -> ids checked out
+-- KEYS[25] taken     hash: batch -> ids taken in
+-- KEYS[26] mover     hash: by, mark, base, note
 -- ARGV[1] '1': also where jobs are active  ARGV[2] limit
--- RETURNS {0, removed, more}, or {1, active}: refused
+-- RETURNS {0, removed, more}; or refused: {1, active}, {2} where it is on the move
 -- COST O(limit · log n)
 -- SINCE 1.0
 -- USES base run job unique drop ended
+local was, by = call('HMGET', k_vars, 'home', 'to', 'epoch'), call('HGET', k_mover, 'by')
+if was[1] == 'moving' or was[1] == 'arriving' or (not was[1] and was[2]) then return {2} end
 local active, limit, removed = call('ZCARD', k_active), tonumber(ARGV[2]), 0
 if active > 0 and ARGV[1] ~= '1' then return {1, active} end
 for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled}) do
@@ -50,5 +56,11 @@ for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_block
 end
 local left = call('EXISTS', k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled)
 if left > 0 then return {0, removed, 1} end
+removed = removed + call('HLEN', k_out) -- what is checked out stands on no line
 call('UNLINK', unpack(KEYS))
+if was[1] then
+  call('HSET', k_vars, 'home', was[1], 'epoch', was[3] or '0')
+  if was[2] then call('HSET', k_vars, 'to', was[2]) end
+  call('HSET', k_mover, 'by', by or '')
+end
 return {0, removed, 0}

@@ -12,13 +12,14 @@
 -- ARGV[1] '' and ARGV[2] '0', unused  ARGV[3] clock shift ms  ARGV[4] as in enqueue  ARGV[5] how many jobs
 -- ARGV[6 …] the jobs, as in enqueue; of their blobs the first byte is enough
 -- RETURNS {0, now, receipts}; a receipt is '' where a job would be made, the id that stands, or '!' and the id that
---         takes the new content. {3, home, to} moved · {4, waiting, max} full · {5, id, key} conflict
+--         takes the new content. {3, home, to} moved · {4, waiting, max} full · {5, id, key} conflict · {6, to}
 -- COST O(jobs)
 -- SINCE 1.0
 -- USES base when run job unique spec
 local now, count = clock(ARGV[3]), tonumber(ARGV[5])
 local vars = call('HMGET', k_vars, 'home', 'to', 'max_size')
 if vars[1] and vars[1] ~= 'arriving' then return {3, vars[1], vars[2]} end
+if vars[2] and ARGV[4] ~= '3' then return {6, vars[2]} end
 local planned_receipts, refusal = planned(count, vars[3], now)
 if not planned_receipts then return refusal end
 for i = 1, count do planned_receipts[i] = planned_receipts[i] or '' end

@@ -32,7 +32,7 @@ if type(redis.pcall('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)) 
   call('HSET', k_vars, 'seen', now, 'grace', grace, 'pace', pace)
 end
 if grace > 0 then return {now, {}, {}, {}, grace, 0, 0} end
-local first, expired = call('ZRANGE', k_active, 0, limit, 'WITHSCORES'), {}
+local first, expired = call('ZRANGEBYSCORE', k_active, '(0', '+inf', 'WITHSCORES', 'LIMIT', 0, limit + 1), {}
 for i = 1, #first, 2 do
   if tonumber(first[i + 1]) <= now then expired[#expired + 1] = first[i] end
 end

@@ -10,6 +10,6 @@
 call('HDEL', k_awaited, '') -- shrinks, so that a full server lets the rest of the script through
 local id = ARGV[1]
 local run = call('HGET', k_run, id)
-if run and byte(run, 1) >= COMPLETED or call('HEXISTS', k_jobs, id) == 0 then return 0 end
+if run and byte(run, 1) >= COMPLETED and byte(run, 1) < LENT or call('HEXISTS', k_jobs, id) == 0 then return 0 end
 call('HSET', k_awaited, id, 1)
 return 1

@@ -19,6 +19,7 @@
 local done, reply = pcall(function()
   local vars = call('HMGET', k_vars, 'home', 'to', 'place', 'front', 'enqueued')
   if vars[1] and vars[1] ~= 'arriving' then return {3, vars[1], vars[2]} end
+  if vars[2] and ARGV[4] ~= '3' then return {9, 'jobs of this queue are still coming from ' .. vars[2]} end
   -- A key of another type is met before the first write.
   for _, key in ipairs({k_jobs, k_run, k_opts, k_unique}) do call('HLEN', key) end
   for _, key in ipairs({k_ready, k_suspect, k_delayed, k_utime, k_expiring, k_marker}) do call('ZCARD', key) end

@@ -37,6 +37,7 @@ class Base:
         self._queues: dict[str, Keys] = {}
         self._ordered: dict[tuple[str, str], tuple[bytes, ...]] = {}
         self._announced: dict[str, float] = {}
+        self._listed: dict[str, tuple[bytes, list[bytes]]] = {}  # of a mover's pages: behind which key, what comes next
         self._joined: weakref.WeakSet[Any] = weakref.WeakSet()  # callers' connection pools that lead to our server
 
     def move_clock(self, shift: Callable[[], int]) -> None:

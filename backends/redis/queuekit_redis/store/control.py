@@ -13,11 +13,21 @@ from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import State
 from queuekit.errors import Conflict, InvalidOption, QueueFull, Unsupported
 from queuekit_redis.records import NUMBERS, given
-from queuekit_redis.replies import home_of, number
+from queuekit_redis.replies import home_of, moved, number
 from queuekit_redis.store.base import Base
 
 OPS_KEPT: Final = 86_400_000  # ms an actor is remembered after its last call
 LOOKS: Final = 50_000  # waiting jobs one prune by age looks at
+
+
+def conf_of(stored: Sequence[bytes | None], authority: Sequence[bytes | None]) -> QueueConf:
+    """A configuration of what two reads say: rev, declared, override; home, to, epoch."""
+    rev, declared, override = stored
+    home, to, epoch = authority
+    return QueueConf(
+        rev=number(rev) or 0, home=home_of(home), to=to.decode() if to else None, epoch=number(epoch) or 0,
+        declared=Limits.from_json(declared or b"{}"), override=Limits.from_json(override or b"{}"),
+    )  # fmt: skip
 
 
 class Control(Base):
@@ -28,12 +38,7 @@ class Control(Base):
             (b"HMGET", keys["conf"], b"rev", b"declared", b"override"),
             (b"HMGET", keys["vars"], b"home", b"to", b"epoch"),
         ])  # fmt: skip
-        rev, declared, override = stored
-        home, to, epoch = authority
-        return QueueConf(
-            rev=number(rev) or 0, home=home_of(home), to=to.decode() if to else None, epoch=number(epoch) or 0,
-            declared=Limits.from_json(declared or b"{}"), override=Limits.from_json(override or b"{}"),
-        )  # fmt: skip
+        return conf_of(stored, authority)
 
     async def configure(self, queue: str, conf: QueueConf) -> QueueConf:
         """One script; see configure.lua. What scripts look at is written beside the layers."""
@@ -52,7 +57,9 @@ class Control(Base):
         for name, value in seen.items():
             args += (name.encode(), value)
         await self._announce_if_room((queue,))
-        done, rev = await self._call("configure", queue, args)
+        done, rev, *rest = await self._call("configure", queue, args)
+        if done == 2:
+            raise moved(queue, rev, rest[0])
         if not done:
             raise Conflict(f"queue {queue}: its configuration has rev {rev}, not {conf.rev}; read it again")
         return dataclasses.replace(await self.conf(queue), rev=rev, declared=conf.declared, override=conf.override)
@@ -71,6 +78,8 @@ class Control(Base):
     async def obliterate(self, queue: str, *, force: bool = False, limit: int = 1000) -> tuple[int, bool]:
         """One script; see obliterate.lua. Then the name goes from the list of all, unless it is in use again."""
         code, *reply = await self._call("obliterate", queue, [1 if force else 0, max(1, min(limit, 1000))])
+        if code == 2:
+            raise Conflict(f"queue {queue} is on the move: end that first, with migrate --resume or --abort")
         if code:
             raise Conflict(f"queue {queue} has {reply[0]} active jobs: stop its workers first, or force")
         if not reply[1]:

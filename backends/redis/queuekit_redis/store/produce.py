@@ -29,8 +29,8 @@ class Produce(Within):
                 raise PayloadTooLarge(f"job {spec.id}: {limits_error(spec.body, limit)}")
             kind = max(kind, pack_spec(spec, specs))
         if within is not None:
-            return await self._join(queue, jobs, within)
-        args[3] = kind
+            return await self._join(queue, jobs, within, asked)
+        args[3] = 3 if asked else kind
         named = await self._announce((queue,))
         reply = await self._call("enqueue", queue, [*args, *specs])
         if len(reply) > 3 and not named:  # the queue was removed since it was named

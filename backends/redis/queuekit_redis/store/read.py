@@ -56,7 +56,9 @@ class Read(Base):
         reply = await self._call("position", queue, [self._moved(), id.encode()])
         if reply is None:
             return None
-        state, line, ahead, paused, expired, cancel = reply
+        state, line, ahead, paused, expired, cancel, moving = reply
+        if moving:
+            return Position(state=STATES[state], reasons=["moving"])
         place = Position(state=STATES[state], ahead=ahead)
         if place.state is State.DELAYED:
             place.reasons.append("delayed")

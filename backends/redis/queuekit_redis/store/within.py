@@ -20,7 +20,7 @@ _NO_OP = Op("", 0)  # an EXEC is not repeated, so nothing remembers it
 class Within(Base):
     capabilities: Capabilities
 
-    async def _join(self, queue: str, jobs: Sequence[JobSpec], pipe: object) -> Enqueued:
+    async def _join(self, queue: str, jobs: Sequence[JobSpec], pipe: object, asked: bool) -> Enqueued:
         """Adds within.lua to the pipeline; what plan.lua says would refuse it raises now, and leaves no trace.
 
         The configuration is watched because whoever moves a queue writes it too, and the keys where one is wanted: a
@@ -35,7 +35,7 @@ class Within(Base):
             await self._check_server(multi)
             keyed = any(spec.unique is not None for spec in jobs)
             await multi.ask("WATCH", keys["conf"], *([keys["unique"]] if keyed else []))
-            reply = await self._call("plan", queue, self._packed(jobs, bodies=False))
+            reply = await self._call("plan", queue, self._packed(jobs, asked, bodies=False))
             if reply[0] != 0:
                 raise refused(queue, _NO_OP, reply)
         except BaseException:
@@ -43,18 +43,18 @@ class Within(Base):
             raise
         receipts = [_receipt(spec, was.decode()) for spec, was in zip(jobs, reply[2], strict=True)]
         wanted = [spec for spec, was in zip(jobs, reply[2], strict=True) if _is_written(spec, was)]
-        self._add(multi, queue, keys, wanted)
+        self._add(multi, queue, keys, wanted, asked)
         return Enqueued(now=reply[1], receipts=receipts)
 
-    def _add(self, multi: Multi, queue: str, keys: Keys, jobs: Sequence[JobSpec]) -> None:
+    def _add(self, multi: Multi, queue: str, keys: Keys, jobs: Sequence[JobSpec], asked: bool) -> None:
         if jobs:
             script = self._scripts["within"]
             references = [f"{queue}/{spec.id}" for spec in jobs]
             by_name = [keys[name] for name in script.keys]
-            multi.add(script, by_name, self._packed(jobs), guard=keys["marker"], jobs=references)
+            multi.add(script, by_name, self._packed(jobs, asked), guard=keys["marker"], jobs=references)
         multi.close()
 
-    def _packed(self, jobs: Sequence[JobSpec], *, bodies: bool = True) -> list[bytes | int]:
+    def _packed(self, jobs: Sequence[JobSpec], asked: bool, *, bodies: bool = True) -> list[bytes | int]:
         """Arguments as those of enqueue.lua."""
         args: list[bytes | int] = [b"", 0, self._moved(), 0, len(jobs)]
         kind = 0
@@ -62,7 +62,7 @@ class Within(Base):
             one: list[bytes] = []
             kind = max(kind, pack_spec(spec, one))
             args += one if bodies else [one[0], one[1][:1], *one[2:]]
-        args[3] = kind
+        args[3] = 3 if asked else kind
         return args
 
     async def _check_server(self, multi: Multi) -> None:

@@ -2,6 +2,7 @@
 local call, byte, sub, floor = redis.call, string.byte, string.sub, math.floor
 local pack, parse = struct.pack, struct.unpack
 local WAITING, DELAYED, BLOCKED, ACTIVE, PARKED, COMPLETED, FAILED, CANCELLED = 1, 2, 3, 4, 5, 6, 7, 8
+local LENT = 9 -- active in the store that the queue comes from: it stands in `active` with score 0
 local READY, HELD, SUSPECT = 1, 2, 3
 local BAND, MID = 8796093022208, 4398046511104 -- 2^43 and 2^42: score = priority * BAND + MID + place
 

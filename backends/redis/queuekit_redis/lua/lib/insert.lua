@@ -2,7 +2,7 @@
 -- Fills `receipts`; or answers the reply that refuses the whole call, before anything is written.
 local function insert(count, max_size, place, front, enqueued, created, receipts, now)
   local plan, refusal = {}, nil
-  if ARGV[4] == '2' or max_size then
+  if ARGV[4] == '2' or ARGV[4] == '3' or max_size then
     plan, refusal = planned(count, max_size, now)
     if not plan then return refusal end
   end
