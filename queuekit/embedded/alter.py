@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from queuekit.domain.job import limits_error
-from queuekit.domain.outcome import Op
+from queuekit.domain.outcome import Home, Op
 from queuekit.domain.query import Change, Changed, No, Note, Verb
 from queuekit.domain.state import State
 from queuekit.embedded import ends, ops, rows, uniques
 from queuekit.embedded.produce import rebody
-from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, DELAYED, HELD, PARKED, READY, STATES, Job
+from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, DELAYED, HELD, OUT, PARKED, READY, STATES, Job
 from queuekit.embedded.work import Work
 from queuekit.errors import PayloadTooLarge
 
@@ -42,7 +42,11 @@ def change(work: Work, changes: Sequence[Change], op: Op) -> list[Changed]:
 def _one(work: Work, asked: Change) -> Changed:
     job = rows.by_id(work.conn, work.ledger.q, [asked.id]).get(asked.id)
     if job is None:
-        return Changed(id=asked.id, ok=False, no=No.GONE)
+        conf = work.ledger.conf
+        elsewhere = conf.home is not Home.HERE or conf.to is not None
+        return Changed(id=asked.id, ok=False, no=No.MOVED if elsewhere else No.GONE)
+    if job.line >= OUT or rows.held(job):
+        return Changed(id=job.id, ok=False, no=No.MOVED, state=STATES[job.line])
     if asked.rev is not None and asked.rev != job.rev:
         return Changed(id=job.id, ok=False, no=No.CHANGED, state=STATES[job.line])
     no = _VERBS[asked.verb](work, job, asked)

@@ -10,12 +10,13 @@ from typing import Any, Final
 import orjson
 
 from queuekit.domain.limits import QueueConf, checked
+from queuekit.domain.outcome import Home
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import TERMINAL, State
 from queuekit.embedded import ends, ops, uniques
-from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, FAILED, JOB, LINES_OF, Job, jobs, retention
+from queuekit.embedded.rows import ACTIVE, CANCELLED, COMPLETED, FAILED, JOB, LINES_OF, Job, jobs, many, retention
 from queuekit.embedded.work import Work
-from queuekit.errors import Conflict, InvalidOption, Unsupported
+from queuekit.errors import Conflict, InvalidOption, Moved, Unsupported
 
 SORTED: Final = 10_000  # jobs up to which the oldest of a waiting line are found exactly
 
@@ -31,6 +32,8 @@ def configure(work: Work, conf: QueueConf) -> QueueConf:
     """Replace both layers if nobody else did since `conf` was read."""
     ledger = work.ledger
     stored = ledger.conf
+    if stored.home in (Home.MOVING, Home.GONE):
+        raise Moved(f"queue {ledger.name} is {stored.home}: it lives in {stored.to}", to=stored.to)
     if conf.rev + 1 == stored.rev and (conf.declared, conf.override) == (stored.declared, stored.override):
         return stored  # by this very call, whose answer was lost
     if conf.rev != stored.rev:
@@ -118,6 +121,9 @@ def _aged(work: Work, which: str, order: str, values: Sequence[object], age: int
 def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
     """Remove every job, then the queue's own records."""
     conn, ledger = work.conn, work.ledger
+    home, to = ledger.conf.home, ledger.conf.to
+    if home in (Home.MOVING, Home.ARRIVING) or (home is Home.HERE and to is not None):
+        raise Conflict(f"queue {ledger.name} is on the move: end that first, with migrate --resume or --abort")
     if ledger.counts[ACTIVE] and not force:
         raise Conflict(f"queue {ledger.name} has active jobs: stop its workers first, or force")
     doomed = jobs(conn, "WHERE q = ? LIMIT ?", (ledger.q, limit))
@@ -127,10 +133,17 @@ def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
     work.touched.clear()
     work.ended += [job.id for job in doomed]
     work.wake = True
-    more = ledger.jobs > 0
+    conn.execute("DELETE FROM outs WHERE q = ? AND n IN (SELECT value FROM json_each(?))",
+                 (ledger.q, many(job.n for job in doomed)))  # fmt: skip
+    more = bool(conn.execute("SELECT EXISTS (SELECT 1 FROM jobs WHERE q = ?)", (ledger.q,)).fetchone()[0])
     if not more:
-        for table in ("labels", "uniques", "ops", "queues"):
+        for table in ("labels", "uniques", "ops", "taken"):
             conn.execute(f"DELETE FROM {table} WHERE q = ?", (ledger.q,))
+        if home is Home.GONE:  # its record stays, to tell callers where it went
+            conn.execute("UPDATE queues SET rev = 0, declared = '{}', override = '{}' WHERE q = ?", (ledger.q,))
+            ledger.clear()
+        else:
+            conn.execute("DELETE FROM queues WHERE q = ?", (ledger.q,))
     return len(doomed), more
 
 

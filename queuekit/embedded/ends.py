@@ -8,7 +8,7 @@ from queuekit.domain.job import Retention
 from queuekit.domain.limits import kept_awaited
 from queuekit.embedded import uniques
 from queuekit.embedded.ledger import CANCELS, DONE, FAILURES
-from queuekit.embedded.rows import CANCELLED, COMPLETED, FAILED, Job, many, retention
+from queuekit.embedded.rows import CANCELLED, COMPLETED, FAILED, OUT, Job, many, retention
 from queuekit.embedded.work import Work
 
 TRIMMED: Final = 1000  # a class and call: a lowered limit takes effect over several calls
@@ -57,6 +57,8 @@ def remove(work: Work, jobs: list[Job]) -> None:
     """Delete jobs whatever their state. Their keys are not given back here."""
     counts = work.ledger.counts
     for job in jobs:
+        if job.line >= OUT:
+            continue
         counts[job.line] -= 1
         if job.keep is not None:
             count(work, job.line, job.keep, -1)

@@ -16,7 +16,8 @@ from queuekit import clock, ids
 from queuekit.embedded import replies
 from queuekit.errors import ConfigError, SchemaMismatch
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
+UPGRADES: Final = {1: "upgrade-2.sql"}  # schema -> what makes the next one of it
 APPLICATION: Final = 0x716B6974  # "qkit": tells our files from others
 OLDEST: Final = (3, 38, 0)  # RETURNING, and JSON built in
 STEP: Final = 0.02  # seconds SQLite itself waits for a lock; longer waits are ours, with shorter sleeps than its own
@@ -80,8 +81,13 @@ def _prepare(path: Path, durable: bool) -> None:
             )
         conn.execute("BEGIN IMMEDIATE")
         try:
-            if _recognise(conn, path) == 0:
+            version = _recognise(conn, path)
+            if version == 0:
                 _create(conn)
+            while 0 < version < SCHEMA:
+                _run(conn, UPGRADES[version])
+                version += 1
+                conn.execute(f"PRAGMA user_version = {version}")
             conn.execute("COMMIT")
         except BaseException:
             if conn.in_transaction:
@@ -96,7 +102,7 @@ def _recognise(conn: sqlite3.Connection, path: Path) -> int:
     application = conn.execute("PRAGMA application_id").fetchone()[0]
     version = int(conn.execute("PRAGMA user_version").fetchone()[0])
     if application == APPLICATION:
-        if version != SCHEMA:
+        if version != SCHEMA and version not in UPGRADES:
             raise SchemaMismatch(
                 f"{path} has schema {version}, this queuekit works with {SCHEMA}: run matching versions"
             )
@@ -106,13 +112,18 @@ def _recognise(conn: sqlite3.Connection, path: Path) -> int:
     return 0
 
 
-def _create(conn: sqlite3.Connection) -> None:
+def _run(conn: sqlite3.Connection, script: str) -> None:
+    """The statements of a file, inside the transaction that is open."""
     statement = ""
-    for line in files("queuekit.embedded").joinpath("schema.sql").read_text("utf-8").splitlines(keepends=True):
+    for line in files("queuekit.embedded").joinpath(script).read_text("utf-8").splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
             conn.execute(statement)
             statement = ""
+
+
+def _create(conn: sqlite3.Connection) -> None:
+    _run(conn, "schema.sql")
     conn.execute("INSERT INTO meta VALUES ('store_id', ?), ('created_at', ?)", (ids.nonce(), clock.now_ms()))
     conn.execute(f"PRAGMA application_id = {APPLICATION}")
     conn.execute(f"PRAGMA user_version = {SCHEMA}")

@@ -22,6 +22,7 @@ EXPIRED: Final = 500
 _NEXT: Final = "SELECT key1 FROM jobs WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT 1"
 _FIRST: Final = "WHERE q = ? AND line = ? ORDER BY key1, key2, id LIMIT ?"
 _DUE: Final = "WHERE q = ? AND line = ? AND key1 <= ? ORDER BY key1, key2, id LIMIT ?"
+_LATE: Final = "WHERE q = ? AND line = ? AND key1 > 0 AND key1 <= ? ORDER BY key1, key2, id LIMIT ?"
 _PROMOTE: Final = (
     "UPDATE jobs SET line = ?, key1 = priority, key2 = ? + v.key, place = ? + v.key, since = ?, rev = rev + 1"
     " FROM json_each(?) AS v WHERE n = v.value"
@@ -48,9 +49,10 @@ def idle(conn: sqlite3.Connection, ledger: Ledger, ask: Ask, now: int, *, again:
     if again:
         reply.replayed = True
         return reply
-    due = reply.next_at is not None and reply.next_at <= now
+    here = reply.home is Home.HERE
+    due = here and reply.next_at is not None and reply.next_at <= now
     ready = ledger.counts[READY] + (ledger.counts[SUSPECT] if ask.suspect else 0)
-    claimable = ask.want > 0 and ready > 0 and reply.paused is None and reply.home is Home.HERE
+    claimable = ask.want > 0 and ready > 0 and reply.paused is None and here
     return None if due or claimable else reply
 
 
@@ -65,9 +67,11 @@ def exchange(work: Work, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Excha
         reply.claims, reply.refused, reply.replayed = claims, refused, True
         return reply
     refused = settle(work, outcomes)
-    promote(work)
     claims, suspect = [], False
-    if ledger.limits.paused is None and ledger.conf.home is Home.HERE:
+    here = ledger.conf.home is Home.HERE
+    if here:
+        promote(work)
+    if here and ledger.limits.paused is None:
         if ask.suspect and ask.want > 0 and ledger.counts[SUSPECT]:
             claims = _claim(work, SUSPECT, 1, op, ask)
             suspect = bool(claims)
@@ -88,7 +92,7 @@ def _tail(conn: sqlite3.Connection, ledger: Ledger, ask: Ask, now: int, *, held:
         reply.next_at = conn.execute(_NEXT, (ledger.q, DELAYED)).fetchone()[0]
     due = reply.next_at is not None and reply.next_at <= now
     left = ledger.counts[READY] or (ledger.counts[SUSPECT] and ask.suspect and not held)
-    reply.more = reply.paused is None and bool(due or left)
+    reply.more = reply.paused is None and reply.home is Home.HERE and bool(due or left)
     return reply
 
 
@@ -189,7 +193,7 @@ def recover(work: Work, limit: int, every: int) -> Recovery:
     reply = Recovery(now=now, grace_until=ledger.watch.grace)
     if reply.grace_until is not None:
         return reply
-    expired = rows.jobs(work.conn, _DUE, (ledger.q, ACTIVE, now, limit + 1))
+    expired = rows.jobs(work.conn, _LATE, (ledger.q, ACTIVE, now, limit + 1))
     expired.sort(key=lambda job: (job.key1, job.id))
     for job in expired[:limit]:
         _lose(work, job, reply)

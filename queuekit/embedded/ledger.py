@@ -58,9 +58,10 @@ class Ledger:
         self.front -= 1
         return self.front
 
-    @property
-    def jobs(self) -> int:
-        return sum(self.counts)
+    def clear(self) -> None:
+        """As a queue that was never used; only its bell goes on."""
+        self.back = self.front = 0
+        self.watch, self.counts, self.totals = _UNWATCHED, [0] * LINES, [0] * len(_TOTALS)
 
 
 def look(conn: sqlite3.Connection, ns: str, name: str) -> Ledger | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from queuekit.domain.job import JobRecord
 from queuekit.domain.state import TERMINAL
 from queuekit.embedded import ledger, read, rows
-from queuekit.embedded.rows import COMPLETED
+from queuekit.embedded.rows import COMPLETED, OUT
 from queuekit.embedded.work import Work
 
 Ended = tuple[JobRecord | None] | None  # the job as it ended, (None,) where there is none; None: on its way
@@ -43,7 +43,7 @@ def seen(conn: sqlite3.Connection, ns: str, queue: str, id: str) -> Ended:
 def mark(work: Work, id: str) -> Ended:
     """As `seen`, and a job on its way is awaited from now on."""
     job = rows.by_id(work.conn, work.ledger.q, [id]).get(id)
-    if job is not None and job.line < COMPLETED:
+    if job is not None and job.line % OUT < COMPLETED:
         work.conn.execute("UPDATE jobs SET awaited = 1 WHERE n = ?", (job.n,))
         return None
     return (read.get(work.conn, work.ledger, [id])[0],)

@@ -8,12 +8,12 @@ from typing import Final
 import orjson
 
 from queuekit.domain.job import BATCH_MAX, JobSpec, Retention, limits_error
-from queuekit.domain.outcome import Enqueued, Op, Receipt
+from queuekit.domain.outcome import Enqueued, Home, Op, Receipt
 from queuekit.embedded import ops, uniques
-from queuekit.embedded.ledger import ENQUEUED
+from queuekit.embedded.ledger import ENQUEUED, Ledger
 from queuekit.embedded.rows import DELAYED, INLINE, JOB, READY, Job, many, text, unique_text
 from queuekit.embedded.work import Work
-from queuekit.errors import Conflict, InvalidOption, PayloadTooLarge, QueueFull, Unsupported
+from queuekit.errors import Arriving, Conflict, InvalidOption, Moved, PayloadTooLarge, QueueFull, Unsupported
 
 _EXISTING: Final = (
     "SELECT json_group_array(id) FROM (SELECT id FROM jobs WHERE q = ? AND id IN (SELECT value FROM json_each(?)))"
@@ -38,13 +38,14 @@ def check(jobs: Sequence[JobSpec], limit: int, within: object | None) -> None:
             raise PayloadTooLarge(f"job {spec.id}: {limits_error(spec.body, limit)}")
 
 
-def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
+def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op, asked: bool = False) -> Enqueued:
     """Keep jobs that passed `check`."""
     conn, q = work.conn, work.ledger.q
     known = ops.recall(conn, q, op)
     if known is not None:
         again = [Receipt(known.get(str(i), spec.id), str(i) not in known) for i, spec in enumerate(jobs)]
         return Enqueued(now=work.now, receipts=again, replayed=True)
+    _open(work.ledger, asked)
     existing = set(orjson.loads(conn.execute(_EXISTING, (q, many(spec.id for spec in jobs))).fetchone()[0]))
     _room(work, jobs, existing)
     receipts: list[Receipt] = []
@@ -70,6 +71,15 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op) -> Enqueued:
     work.ledger.totals[ENQUEUED] += sum(r.created is True for r in receipts)
     ops.remember(conn, q, op, work.now, {str(i): r.id for i, r in enumerate(receipts) if not r.created})
     return Enqueued(now=work.now, receipts=receipts)
+
+
+def _open(ledger: Ledger, asked: bool) -> None:
+    """Refuse where the queue takes no jobs, or where its caller must first ask the store that more come from."""
+    conf = ledger.conf
+    if conf.home in (Home.MOVING, Home.GONE):
+        raise Moved(f"queue {ledger.name} is {conf.home}: it lives in {conf.to}", to=conf.to)
+    if conf.to is not None and not asked:
+        raise Arriving(f"queue {ledger.name}: jobs are still coming from {conf.to}: ask there first", to=conf.to)
 
 
 def _room(work: Work, jobs: Sequence[JobSpec], existing: set[str]) -> None:

@@ -14,7 +14,7 @@ from queuekit.domain.job import JobRecord
 from queuekit.domain.query import SCAN_MAX, Counts, Found, Position, Totals, Where, WorkerBeat
 from queuekit.domain.state import TERMINAL, State
 from queuekit.embedded.ledger import Ledger
-from queuekit.embedded.rows import DELAYED, HELD, LINES_OF, STATES, SUSPECT, WAITING, many, records, wholes
+from queuekit.embedded.rows import ACTIVE, DELAYED, HELD, LINES_OF, OUT, STATES, SUSPECT, WAITING, many, records, wholes
 from queuekit.errors import InvalidOption
 
 EXACT: Final = 1000  # waiting jobs up to which the longest-waiting one is looked for one by one
@@ -162,6 +162,9 @@ def position(conn: sqlite3.Connection, ledger: Ledger, id: str, now: int) -> Pos
         return None
     line, key1, key2, expires_at, cancel = row
     found = Position(state=STATES[line])
+    if line >= OUT or (line == ACTIVE and not key1):
+        found.reasons.append("moving")
+        return found
     if line <= HELD:
         found.ahead = conn.execute(
             "SELECT count(*) FROM jobs WHERE q = ? AND line = ? AND (key1, key2, id) < (?, ?, ?)",
@@ -183,7 +186,8 @@ def position(conn: sqlite3.Connection, ledger: Ledger, id: str, now: int) -> Pos
 def queues(conn: sqlite3.Connection, ns: str) -> list[str]:
     """Names of queues with jobs, a configuration, or somebody who used them today."""
     found = conn.execute(
-        "SELECT name FROM queues WHERE ns = ? AND (rev > 0 OR EXISTS (SELECT 1 FROM jobs WHERE jobs.q = queues.q)"
+        "SELECT name FROM queues WHERE ns = ? AND (rev > 0 OR epoch > 0"
+        " OR EXISTS (SELECT 1 FROM jobs WHERE jobs.q = queues.q)"
         " OR EXISTS (SELECT 1 FROM ops WHERE ops.q = queues.q)) ORDER BY name",
         (ns,),
     )

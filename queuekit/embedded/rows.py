@@ -27,12 +27,13 @@ FAILED_OWN: Final = 10
 CANCELLED: Final = 11
 CANCELLED_OWN: Final = 12
 LINES: Final = 13
+OUT: Final = LINES  # a checked-out job: the line it was on, plus this; it is counted nowhere
 
 WAITING: Final = (SUSPECT, READY, HELD)  # the order in which `find` shows them
 STATES: Final = (
     State.WAITING, State.WAITING, State.WAITING, State.DELAYED, State.ACTIVE, State.BLOCKED, State.PARKED,
     State.COMPLETED, State.COMPLETED, State.FAILED, State.FAILED, State.CANCELLED, State.CANCELLED,
-)  # fmt: skip
+) * 2  # fmt: skip
 LINES_OF: Final[dict[State, tuple[int, ...]]] = {
     State.WAITING: WAITING, State.DELAYED: (DELAYED,), State.ACTIVE: (ACTIVE,), State.BLOCKED: (BLOCKED,),
     State.PARKED: (PARKED,), State.COMPLETED: (COMPLETED, COMPLETED_OWN), State.FAILED: (FAILED, FAILED_OWN),
@@ -107,6 +108,7 @@ class Whole(NamedTuple):
     uniq: str | None
     expires_at: int | None
     trace: str | None
+    epoch: int
 
 
 _BLOBS: Final = frozenset({"body", "options", "progress", "result"})
@@ -197,18 +199,20 @@ def records(conn: sqlite3.Connection, queue: str, found: Sequence[Whole]) -> lis
 def _record(queue: str, row: Whole, bodies: dict[int, bytes]) -> JobRecord:
     (n, name, line, key1, priority, place, task, version, body, options, created_at, run_at, rev, claims, failures,
      snoozes, crashes, token, worker, claimed_at, origin, cancel, progress, _, result, reason, keep,
-     keep_completed, keep_failed, uniq, expires_at, trace) = row  # fmt: skip
+     keep_completed, keep_failed, uniq, expires_at, trace, epoch) = row  # fmt: skip
     found = JobRecord(
         queue=queue, id=name, task=task, version=version, body=bodies[n] if body is None else body,
         priority=priority, options=options or b"", state=STATES[line], place=place, created_at=created_at,
         run_at=run_at, rev=rev, claims=claims, failures=failures, snoozes=snoozes, crashes=crashes,
         token=token, worker=worker, claimed_at=claimed_at, cancel=cancel, progress=progress,
-        result=result, reason=reason, keep=keep, expires_at=expires_at, trace=trace,
+        result=result, reason=reason, keep=keep, expires_at=expires_at, trace=trace, epoch=epoch,
     )  # fmt: skip
+    if line >= OUT:
+        line -= OUT
     if line <= HELD:
         found.line = _NAMED[line]
     elif line == ACTIVE:
-        found.line, found.lease_until = _NAMED[origin or READY], key1
+        found.line, found.lease_until = _NAMED[origin or READY], key1 or None
     elif line >= PARKED:
         found.ended_at = key1
     if keep_completed is not None:
@@ -218,6 +222,11 @@ def _record(queue: str, row: Whole, bodies: dict[int, bytes]) -> JobRecord:
     if uniq is not None:
         found.unique = unique(uniq)
     return found
+
+
+def held(job: Job) -> bool:
+    """Whether a job only stands for one that runs in the store its queue comes from."""
+    return job.line == ACTIVE and not job.key1
 
 
 def notes(conn: sqlite3.Connection, n: int) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:

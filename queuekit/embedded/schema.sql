@@ -40,11 +40,16 @@ CREATE TABLE queues (
     t_crashed INTEGER NOT NULL DEFAULT 0,
     t_cancelled INTEGER NOT NULL DEFAULT 0,
     t_released INTEGER NOT NULL DEFAULT 0,
+    mover TEXT NOT NULL DEFAULT '',         -- the nonce of who wrote the epoch
+    mark INTEGER NOT NULL DEFAULT 0,        -- `back` when the queue began to move
+    base INTEGER NOT NULL DEFAULT 0,        -- the first place of the room for what arrives
+    note BLOB,                              -- the mover's own
     UNIQUE (ns, name)
 );
 
 -- `line` is the state, and the line of a waiting job; (key1, key2, id) is its order there:
 -- waiting priority, place; delayed run_at, 0; active lease end, 0; parked, blocked, ended since when, 0.
+-- Held for a mover: active with lease end 0. Checked out by one: the line it was on plus 13, keys unchanged.
 CREATE TABLE jobs (
     n INTEGER PRIMARY KEY,
     q INTEGER NOT NULL,
@@ -81,7 +86,8 @@ CREATE TABLE jobs (
     uniq TEXT,
     expires_at INTEGER,
     trace TEXT,
-    awaited INTEGER NOT NULL DEFAULT 0
+    awaited INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 0        -- of the mover that brought it
 );
 CREATE UNIQUE INDEX jobs_id ON jobs (q, id);
 CREATE INDEX jobs_line ON jobs (q, line, key1, key2, id);
@@ -142,4 +148,21 @@ CREATE TABLE workers (
     until INTEGER NOT NULL,
     beat TEXT NOT NULL,
     PRIMARY KEY (ns, id)
+) WITHOUT ROWID;
+
+-- What is checked out: the jobs of each batch in their order. What was taken in: ids and clashes of each batch.
+CREATE TABLE outs (
+    q INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (q, batch, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE taken (
+    q INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    ids TEXT NOT NULL,
+    clashes TEXT NOT NULL,
+    PRIMARY KEY (q, batch)
 ) WITHOUT ROWID;

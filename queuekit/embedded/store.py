@@ -9,12 +9,14 @@ from typing import Any, Final, TypeVar
 from queuekit import clock
 from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import QueueConf
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Op, Outcome, Recovery, Renewal
-from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Where, WorkerBeat
+from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Totals, Where, WorkerBeat
 from queuekit.domain.state import State
-from queuekit.embedded import alter, control, hotpath, ledger, notify, ops, produce, read
+from queuekit.embedded import alter, arriving, control, hotpath, leaving, ledger, notify, ops, produce, read
 from queuekit.embedded.files import SCHEMA
 from queuekit.embedded.hub import Key, Waiter
+from queuekit.embedded.ledger import Ledger
 from queuekit.embedded.port import AsyncPort, BlockingPort
 from queuekit.embedded.replies import DiskFull
 from queuekit.embedded.work import Work
@@ -24,7 +26,7 @@ from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 
 R = TypeVar("R")
-CAPABILITIES: Final = Capabilities(parts=frozenset({"unique", "usage"}), strays=True, wake="notify")
+CAPABILITIES: Final = Capabilities(parts=frozenset({"unique", "usage", "mover"}), strays=True, wake="notify")
 
 
 class EmbeddedStore:
@@ -67,7 +69,7 @@ class EmbeddedStore:
     ) -> Enqueued:
         produce.check(jobs, self._limit, within)
         try:
-            return await self._write(queue, lambda work: produce.enqueue(work, jobs, op))
+            return await self._write(queue, lambda work: produce.enqueue(work, jobs, op, asked))
         except DiskFull as error:
             raise QueueFull(str(error)) from error
 
@@ -175,6 +177,45 @@ class EmbeddedStore:
         await self._until(((self._ns, queue, id),), probe, timeout)
         return (await self.get(queue, [id]))[0]
 
+    async def authority(
+        self, queue: str, epoch: int, by: str, home: Home, to: str | None, *, room: int = 0, add: Totals | None = None
+    ) -> Standing:
+        return await self._write(queue, lambda work: leaving.authority(work, epoch, by, home, to, room, add))
+
+    async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
+        return await self._write(queue, lambda work: leaving.checkout(work, epoch, batch, limit, history))
+
+    async def running(self, queue: str, after: str, limit: int) -> list[Parcel]:
+        return await self._look(queue, lambda conn, known: leaving.running(conn, known, after, limit, self._now()))
+
+    async def timed_keys(self, queue: str, after: str, limit: int) -> list[HeldKey]:
+        return await self._look(queue, lambda conn, known: leaving.timed_keys(conn, known, after, limit, self._now()))
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        return await self._write(queue, lambda work: arriving.import_batch(work, epoch, batch, parcels, keys, note))
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+        return await self._write(queue, lambda work: leaving.confirm(work, epoch, batch, ids))
+
+    async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
+        return await self._write(queue, lambda work: leaving.restore(work, epoch, batch, ids))
+
+    async def unhold(
+        self, queue: str, epoch: int, *, ids: Sequence[str] | None = None, lose: bool = False
+    ) -> list[str]:
+        return await self._write(queue, lambda work: arriving.unhold(work, epoch, ids, lose))
+
+    async def journal(self, queue: str) -> Journal | None:
+        return await self._look(queue, arriving.journal)
+
+    async def taken(self, queue: str, batch: int) -> list[str]:
+        return await self._look(queue, lambda conn, known: arriving.taken(conn, known, batch))
+
+    async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
+        return await self._look(queue, lambda conn, known: leaving.known(conn, known, ids, keys, self._now()))
+
     async def usage(self) -> Used:
         def act(conn: sqlite3.Connection) -> Used:
             pages, free, size = (
@@ -204,6 +245,10 @@ class EmbeddedStore:
             return bool(rung)
         finally:
             hub.leave(waiter)
+
+    async def _look(self, queue: str, act: Callable[[sqlite3.Connection, Ledger], R]) -> R:
+        """`act` on one queue's row, on a snapshot."""
+        return await self._port.read(lambda conn: act(conn, ledger.peek(conn, self._ns, queue)))
 
     async def _write(
         self, queue: str, act: Callable[[Work], R], first: Callable[[sqlite3.Connection], R | None] | None = None
