@@ -31,10 +31,11 @@ _UNTIL: Final[tuple[Literal["finished", "started", "time"], ...]] = ("finished",
 Advance = Callable[[int], Awaitable[None]]
 
 
-async def mix(store: JobStore, advance: Advance, *, seed: int, jobs: int) -> tuple[str, ...]:
+async def mix(store: JobStore, advance: Advance, *, seed: int, jobs: int, running: bool = True) -> tuple[str, ...]:
     """Enqueue about `jobs` jobs and live through their lives; the names of the queues.
 
-    `advance` moves the store's clock by ms. With a clock that only moves so, the same seed makes the same jobs.
+    Without `running` no job is active in the end. `advance` moves the store's clock by ms; with a clock that only
+    moves so, the same seed makes the same jobs.
     """
     queues = tuple(_Queue(store, advance, random.Random(f"{seed} {name}"), name, seed) for name in QUEUES)  # noqa: S311  seeded on purpose
     for queue in queues:
@@ -43,7 +44,7 @@ async def mix(store: JobStore, advance: Advance, *, seed: int, jobs: int) -> tup
     for queue in queues:
         for start in range(0, share, ROUND):
             await queue.round(min(ROUND, share - start))
-        await queue.finish()
+        await queue.finish(running=running)
     return QUEUES
 
 
@@ -59,6 +60,7 @@ class _Queue:
     n: int = 0
     made: int = 0
     known: list[str] = field(default_factory=list)
+    held: list[Outcome] = field(default_factory=list)  # how what still runs is given back, where it must
 
     def op(self) -> Op:
         self.n += 1
@@ -186,6 +188,7 @@ class _Queue:
             (10, 30, 12, 18, 8, 8, 4, 8),
         )[0]
         if kind is None:
+            self.held.append(Outcome(job.id, token, Kind.RELEASED))
             return None
         end = Outcome(job.id, token, kind)
         if kind is Kind.COMPLETED and pick.random() < 0.7:
@@ -237,7 +240,7 @@ class _Queue:
 
     # ------------------------------------------------------------------ the end
 
-    async def finish(self) -> None:
+    async def finish(self, *, running: bool) -> None:
         """Workers that died, a job that failed often and told much, a key whose job is gone; then pauses."""
         await self.often()
         key = UniqueKey("held by nobody", "time", ttl=25 * DAY)
@@ -251,6 +254,8 @@ class _Queue:
                 await self.change([Change(id=claims[-1].id, verb=Verb.CANCEL, reason="asked, then dead")])
             await self.advance(2 * SECOND)
             await self.store.recover(self.name, 1000)
+        for start in range(0, 0 if running else len(self.held), ROUND):
+            await self.store.exchange(self.name, self.op(), self.held[start : start + ROUND], Ask())
         conf = await self.store.conf(self.name)
         declared, override = conf.declared, conf.override
         if self.name == QUEUES[0]:

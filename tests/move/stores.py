@@ -54,10 +54,10 @@ def sqlite(url: str = "memory://", clock: Clock | None = None) -> Filled:
     return Filled(backend.asynchronous(url, StoreOptions(namespace="t" + ids.nonce()[:11]), clock.now), clock)
 
 
-async def filled(some: Filled, *, seed: int = 1, jobs: int = 600) -> Filled:
+async def filled(some: Filled, *, seed: int = 1, jobs: int = 600, running: bool = True) -> Filled:
     """`some`, open, with the generator's jobs in it."""
     await some.store.open()
-    some.queues = await mix(some.store, some.clock.advance, seed=seed, jobs=jobs)
+    some.queues = await mix(some.store, some.clock.advance, seed=seed, jobs=jobs, running=running)
     return some
 
 
@@ -84,7 +84,7 @@ async def digests(store: JobStore, queue: str) -> Digests:
 
 
 async def parcels(store: Any, queue: str) -> tuple[list[Parcel], list[HeldKey]]:
-    """All jobs and timed keys as a mover sees them; the queue's jobs are checked out afterwards."""
+    """All jobs and timed keys as a mover sees them, in order; afterwards all is as before, but for the epoch."""
     standing = await store.conf(queue)
     epoch = standing.epoch + 1
     await store.authority(queue, epoch, "test", Home.MOVING, "elsewhere")
@@ -97,4 +97,8 @@ async def parcels(store: Any, queue: str) -> tuple[list[Parcel], list[HeldKey]]:
             break
         found += some
     active = await store.running(queue, "", 100_000)
-    return found + active, await store.timed_keys(queue, "", 100_000)
+    keys = await store.timed_keys(queue, "", 100_000)
+    for number in range(1, batch):
+        await store.restore(queue, epoch, number)
+    await store.authority(queue, epoch + 1, "test", standing.home, standing.to)
+    return found + active, keys
