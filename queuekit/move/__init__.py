@@ -1,8 +1,9 @@
 """Moving jobs between stores: live, through files, verified. Reads and writes through the seam only."""
 
 from queuekit.move.engine import abandon, abort, move, resume
+from queuekit.move.planning import plan
+from queuekit.move.some import move_states
 from queuekit.move.values import (
-    MovingStore,
     OnProgress,
     Options,
     Phase,
@@ -16,9 +17,9 @@ from queuekit.move.values import (
     Standing,
     Verdict,
 )
+from queuekit.move.verdict import verify
 
 __all__ = [
-    "MovingStore",
     "OnProgress",
     "Options",
     "Phase",
@@ -34,5 +35,8 @@ __all__ = [
     "abandon",
     "abort",
     "move",
+    "move_states",
+    "plan",
     "resume",
+    "verify",
 ]

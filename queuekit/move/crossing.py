@@ -85,6 +85,8 @@ class Crossing:
         total = sum(counts.states.values())
         if target.home is Home.GONE:
             await self._returning(target)
+        elif target.home is Home.HERE and target.to is None and (await self.target.journal()).taken:
+            await self.target.become(Home.HERE, None)  # an import was not ended: its journal is no move's
         if target.home is Home.HERE and (target.to == self.source.name or source.home is Home.GONE):
             await self.target.become(Home.HERE, self.source.name)
         else:
@@ -172,10 +174,11 @@ class Crossing:
 
     async def _compare_again(self, batch: Batch) -> None:
         """What was not taken in goes back to its line when the batch is settled, and is tried anew."""
-        arrived, counted = set(await self.target.taken(batch.number)), batch.number == self.flow.note.batch
+        note, arrived = self.flow.note, set(await self.target.taken(batch.number))
+        counted = batch.number == note.batch != note.compared
         for parcel in batch.parcels:
             if counted and parcel.record.id not in arrived:
-                self.flow.note.count(parcel.record.state.value, digest(parcel.record), -1)
+                note.count(parcel.record.state.value, digest(parcel.record), -1)
         batch.parcels = [parcel for parcel in batch.parcels if parcel.record.id in arrived]
         batch.digests = [digest(parcel.record) for parcel in batch.parcels]
         await self.flow.compare(batch, (), count=counted)

@@ -16,7 +16,8 @@ from queuekit.domain.moving import Standing as Stand
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
 from queuekit.errors import Conflict, StoreUnavailable
-from queuekit.move.values import MovingStore, Side
+from queuekit.move.values import Side
+from queuekit.store.parts import MovingStore
 from queuekit.store.retry import Waiter, repeat
 
 P = ParamSpec("P")

@@ -135,6 +135,7 @@ class Flow:
             if count:
                 self.note.arrive(own)
             batch.arrived.append(job.id)
+        self.note.compared = max(self.note.compared, batch.number)
         twice = [name for name in batch.missing if name in self._resent]
         if wrong or twice:
             raise self._different(wrong or twice, "are not what was sent" if wrong else "are not there, twice over")

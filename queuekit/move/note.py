@@ -20,6 +20,7 @@ class Note:
     """The state of one queue's move. Small: it is written with every batch."""
 
     batch: int = 0  # the last even number that is counted in here
+    compared: int = 0  # the last one read back, as far as it is known here
     rank: int = 0  # given so far; places are base + rank
     base: int = 0  # the first place of the room at the target
     room: int = 0
@@ -62,6 +63,8 @@ class Note:
         if not text:
             return cls()
         said = orjson.loads(text)
+        if "v" not in said:
+            return cls()  # of an import from a file
         if said.pop("v") > VERSION:
             raise SchemaMismatch("this move was begun by a newer queuekit: go on with that one")
         known = {f.name for f in fields(cls)}

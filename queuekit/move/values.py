@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from queuekit.domain.job import BATCH_MAX
 from queuekit.domain.moving import Clash
 from queuekit.domain.outcome import Home
 from queuekit.domain.state import State
 from queuekit.errors import InvalidOption
-from queuekit.store.parts import Mover
-from queuekit.store.protocol import JobStore
+from queuekit.store import parts
 
-
-class MovingStore(JobStore, Mover, Protocol):
-    """A store with the part "mover", open, asynchronous."""
+MovingStore = parts.MovingStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One end of a move. `name` is the store's configured name: what the other side's queues are told as `to`."""
+    """One end of a move: a store that is open and asynchronous, and its name.
+
+    `name` is the store's configured name: what the other side's queues are told as `to`.
+    """
 
     store: MovingStore
     name: str
     namespace: str = "queuekit"  # as the store was opened with
+    payload_limit: int | None = None  # likewise; for `plan`, which asks a sample whether it fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Phase(StrEnum):
     SWEEP = "sweep"  # the last look at the source
     BACK = "back"  # an abort: the same the other way
     DONE = "done"
+    VERIFY = "verify"  # of `verify`: reading both sides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
