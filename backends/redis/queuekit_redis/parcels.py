@@ -17,6 +17,7 @@ from queuekit_redis.records import (
     LENT,
     LINES,
     MID,
+    NAMELESS,
     NUMBERS,
     RUN,
     RUN_LEAST,
@@ -138,6 +139,7 @@ def _pack_run(job: JobRecord, opts: bool, score: int) -> bytes:
     bits = (
         (0 if job.result is None else 1) | (0 if job.progress is None else 2) | (4 if job.errors else 0)
         | (8 if job.logs else 0) | (16 if opts else 0) | (0 if job.cancel is None else 32)
+        | (NAMELESS if job.claims and job.worker is None else 0)
     )  # fmt: skip
     token = b"" if held or job.token is None else job.token.encode()
     worker = (job.worker or "").encode()

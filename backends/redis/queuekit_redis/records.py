@@ -23,6 +23,7 @@ STATES: Final = (
     State.FAILED, State.CANCELLED, State.ACTIVE,  # the last: active elsewhere, held here by a mover
 )  # fmt: skip
 LENT: Final = 9
+NAMELESS: Final = 64  # of the bits of `run`: a mover brought a job whose worker is None, not ''
 NUMBERS: Final = {state: number for number, state in enumerate(STATES[:LENT]) if number}
 LINES: Final = (None, Line.READY, Line.HELD, Line.SUSPECT)
 KINDS: Final = {
@@ -189,7 +190,8 @@ def read_entry(entry: bytes) -> tuple[int, int, int, int, str, bytes]:
 
 def _read_run(job: JobRecord, run: bytes, lease: Bytes) -> None:
     (
-        state, line, _, job.rev, ended, run_at, claimed, score, job.claims, job.failures, job.snoozes, job.crashes, n,
+        state, line, bits, job.rev, ended, run_at, claimed, score, job.claims, job.failures, job.snoozes, job.crashes,
+        n,
     ) = RUN.unpack_from(run)  # fmt: skip
     job.state, job.line = STATES[state], LINES[line]
     job.priority, place = divmod(int(score), BAND)
@@ -200,7 +202,7 @@ def _read_run(job: JobRecord, run: bytes, lease: Bytes) -> None:
         job.token = run[56:at].decode()
     (n,) = _U16.unpack_from(run, at)
     at += 2 + n
-    if job.claims:
+    if job.claims and (n or bits < NAMELESS):
         job.worker = run[at - n : at].decode()
     if lease is not None:
         job.lease_until = int(lease)

@@ -18,7 +18,7 @@ from queuekit.store.parts import MovingStore
 from queuekit.testing.conformance.fixtures import Open
 from queuekit.testing.conformance.harness import Harness
 from queuekit.testing.conformance.notify import woken
-from queuekit.testing.conformance.transit import FAR, HERE, arrive
+from queuekit.testing.conformance.transit import FAR, HERE, arrive, same
 from queuekit.testing.conformance.words import (
     DAY,
     HOUR,
@@ -80,7 +80,8 @@ async def test_a_bare_parcel_becomes_a_job_as_it_was(mover: MovingStore) -> None
     parcels = [coming.parcel(each.value, each) for each in State if each not in (State.ACTIVE, State.BLOCKED)]
     assert await coming.take(*parcels) == []
     found = await mover.get(Q, [p.record.id for p in parcels])
-    assert found == [dataclasses.replace(p.record, epoch=1) for p in parcels]
+    assert [job and same(job) for job in found] == [same(p.record) for p in parcels]
+    assert [job.place for job in found if job and job.state is State.WAITING] == [parcels[0].record.place]
 
 
 async def test_large_bodies_and_many_lines_come_whole(mover: MovingStore) -> None:

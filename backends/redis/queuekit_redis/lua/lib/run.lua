@@ -1,5 +1,5 @@
 -- run: the changing half of a job (hash run) as a table, and back; the layout is also in records.py
--- bits: 1 result, 2 progress, 4 errors, 8 logs, 16 opts, 32 cancel asked. A time of 0 is none.
+-- bits: 1 result, 2 progress, 4 errors, 8 logs, 16 opts, 32 cancel asked, 64 claimed by a worker of no name. A time of 0 is none.
 local WHOLE = '<BBBI4I8I8I8dI4I4I4I4Bc0Hc0I4c0I4c0Bc0'
 
 local function with(bits, bit) return has(bits, bit) and bits or bits + bit end
