@@ -21,6 +21,7 @@ from queuekit.cli import (
     exits,
     health,
     jobs,
+    migrate,
     ping,
     queues,
     screen,
@@ -63,6 +64,7 @@ app.add_typer(jobs.app, name="jobs", rich_help_panel=LOOK)
 app.add_typer(workers.app, name="workers", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(health.health)
 app.command(rich_help_panel=STORE)(setup.setup)
+app.command(rich_help_panel=STORE)(migrate.migrate)
 app.command(rich_help_panel=STORE)(transfer.export)
 app.command("import", rich_help_panel=STORE)(transfer.import_)
 

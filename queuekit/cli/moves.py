@@ -22,11 +22,12 @@ _SIZES: Final = ("bytes", "KiB", "MiB", "GiB")
 def tell_plan(session: Session, pair: Pair, plan: Plan) -> int:
     """What would be moved; 1 where it could not begin."""
     if session.json:
-        screen.show_json({"source": redact(pair.source), "target": redact(pair.target), "possible": plan.possible,
-                          **_plain(plan), "queues": {q.queue: _plain(q) for q in plan.queues}})  # fmt: skip
+        sides = {"from": redact(pair.source), "to": redact(pair.target)}
+        queues = {q.queue: _plain(q) for q in plan.queues}
+        screen.show_json({**sides, **_plain(plan), "queues": queues, "possible": plan.possible})
         return exits.DONE if plan.possible else exits.NO
-    sides = {"from": (pair.source, pair.source_by), "to": (pair.target, pair.target_by)}
-    screen.fields({name: f"{redact(url)} (by {by})" for name, (url, by) in sides.items()})
+    chosen = {"from": (pair.source, pair.source_by), "to": (pair.target, pair.target_by)}
+    screen.fields({name: f"{redact(url)} (by {by})" for name, (url, by) in chosen.items()})
     if plan.rate_from:
         screen.say(f"estimated by {plan.rate_from}")
     columns = ("queue", "now", "jobs", "size", "time", "pause", "at target")
@@ -46,6 +47,10 @@ def tell_report(session: Session, report: Report) -> int:
         queues = {q.queue: {**_plain(q), "jobs": q.jobs, "rate": q.rate, "agrees": q.agrees} for q in report.queues}
         screen.show_json({**_plain(report), "queues": queues, "jobs": report.jobs, "agrees": report.agrees})
         return exits.DONE if report.agrees else exits.NO
+    if not report.queues:
+        _told("", report.notes)
+        screen.say(f"{report.source} to {report.target}: there was nothing to do")
+        return exits.DONE
     columns = ("queue", "state", "jobs", "digest", "arrived", "pause")
     screen.table(columns, (row for q in report.queues for row in _reported(q)), right=("jobs", "pause"))
     for q in report.queues:
