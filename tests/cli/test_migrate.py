@@ -173,7 +173,7 @@ def test_two_stores_of_one_kind_are_named_by_variables(filled: Shell) -> None:
         (["--from", "sqlite", "--to", "NEW", "--rate", "fast"], {}, 2, "rate 'fast/s'"),
         (["--from", "sqlite", "--to", "NEW", "--batch", "0"], {}, 2, "--batch"),
         (["--from", "sqlite", "--to", "NEW", "--batch", "1001"], {}, 2, "--batch"),
-        (["--from", "sqlite", "--to", "NEW", "-Q", "nothing"], {}, 1, "no queue nothing on either side; there are mail"),
+        (["--from", "sqlite", "--to", "NEW", "-Q", "nothing"], {}, 1, "no queue nothing on either side"),
         (["--from", "sqlite", "--to", "NEW", "-s", "hungry"], {}, 2, "'hungry' is no state"),
         (["--from", "sqlite", "--to", "NEW", "--abandon"], {}, 2, "say -y"),
     ],
