@@ -95,6 +95,9 @@ class Run:
                 if refused:
                     raise InvalidOption("; ".join(refused))
                 admitted.append(name)
+            elif where is Standing.BEHIND and resumed:
+                self._seen.add(name)
+                await turn.once(turn.give_away_again, self._crossing(self.pair, name))
             elif where is Standing.MOVED:
                 if await self._left(name, resumed=resumed):
                     admitted.append(name)
@@ -137,7 +140,7 @@ class Run:
                 f"queue {name}: it is on its way from {pair.target.name} to {pair.source.name}: --abort (or --resume of"
                 " that move) ends it first"
             )
-        raise MoveStopped(turn.lost(pair, name), queue=name)
+        raise MoveStopped(turn.lost(pair, name, where), queue=name)
 
     async def _cross(self, name: str) -> None:
         """One queue up to where only running jobs are left at the source."""
@@ -175,7 +178,7 @@ class Run:
         there = Pair(self.pair.target, self.pair.source, self.pair.options, self.pair.waiter)
         for name in turning:
             if found[name] is Standing.LOST:
-                await turn.take_back(self._crossing(self.pair, name))
+                await turn.once(turn.take_back, self._crossing(self.pair, name))
                 continue
             crossing = self._crossing(there, name)
             crossing.telling.enter(Phase.BACK)

@@ -113,7 +113,7 @@ class Flow:
     async def compare(self, batch: Batch, clashes: Sequence[Clash], *, count: bool = True) -> None:
         """Read back what was taken in; fills `arrived`, `clashes`, `missing`. Raises MoveStopped for a difference."""
         batch.clashes = await self._clashing(batch, clashes)
-        out = {clash.id for clash in batch.clashes}
+        out, known = {clash.id for clash in batch.clashes}, {clash.id for clash in clashes}
         ids = [parcel.record.id for parcel in batch.parcels]
         found = await self.target.ask(self.target.store.get, self.target.queue, ids)
         wrong: list[str] = []
@@ -126,7 +126,7 @@ class Flow:
                 self._back(job, own, count=count)
                 batch.missing.append(job.id)
                 continue
-            if there is not None and digest(there) != own:
+            if there is not None and job.id not in known and digest(there) != own:
                 if there.rev <= job.rev:
                     wrong.append(job.id)
                     continue
@@ -156,10 +156,14 @@ class Flow:
         found = await self.target.ask(self.target.store.get, self.target.queue, ids)
         there = {job.id: job for job in found if job is not None}
         mine = {parcel.record.id: parcel.record for parcel in batch.parcels}
-        return [
-            clash for clash in clashes
-            if clash.why != "id" or clash.id not in there or not _same(mine[clash.id], there[clash.id])
-        ]  # fmt: skip
+        real: list[Clash] = []
+        for clash in clashes:
+            job, copy = mine[clash.id], there.get(clash.id)
+            if clash.why != "id" or copy is None or not _same(job, copy):
+                real.append(clash)
+            elif (job.claimed_at or 0) >= self.note.began and digest(job) != digest(copy):
+                self.note.name(job.id)
+        return real
 
     async def settle(self, batch: Batch) -> None:
         """Remove at the source what has arrived; what clashes stays out, what was missing goes back to its line."""
@@ -173,7 +177,8 @@ class Flow:
             self._resent.update(batch.missing)
             await self.source.restore(batch.number, batch.missing)
         self.confirmed[batch.number] = len(batch.arrived)
-        self.note.both += [name for name in answer.active if name not in self.note.both]
+        for name in answer.active:
+            self.note.name(name)
         self._tell()
 
     async def hold(self, parcels: Sequence[Parcel]) -> None:

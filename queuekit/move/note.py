@@ -47,6 +47,11 @@ class Note:
         """Count a job as read back at the target."""
         self.arrived = (self.arrived + int.from_bytes(own)) % MODULUS
 
+    def name(self, job: str) -> None:
+        """Both sides may have run this job."""
+        if job not in self.both:
+            self.both.append(job)
+
     def by_state(self) -> dict[State, int]:
         """How many have moved, by the state they were in."""
         return {State(name): n for name, n in self.moved.items() if n}

@@ -93,7 +93,7 @@ async def _refusals(pair: Pair, said: QueuePlan) -> None:
     elif where is Standing.ELSEWHERE:
         said.refused.append(str(await checks.elsewhere(pair, name)))
     else:
-        said.refused.append(turn.lost(pair, name))
+        said.refused.append(turn.lost(pair, name, where))
 
 
 async def _sizes(pair: Pair, said: QueuePlan) -> None:

@@ -32,8 +32,8 @@ async def reclaim(flow: Flow, number: int, ids: Sequence[str]) -> None:
         if copy is not None and _untouched(copy, flow.note.arriving) and await _drop(flow, copy):
             keep.add(job.id)
             _expect(flow, job, copy)
-        elif job.id not in flow.note.both:
-            flow.note.both.append(job.id)
+        else:
+            flow.note.name(job.id)
     await flow.source.confirm(number, [name for name in wanted if name not in keep])
 
 

@@ -22,7 +22,7 @@ def standing(source: QueueConf, target: QueueConf, source_name: str, target_name
         return Standing.ARRIVING if target.home is Home.ARRIVING else Standing.OPEN
     if source.home is Home.GONE:
         return Standing.MOVED if target.home is not Home.GONE else Standing.ELSEWHERE
-    return Standing.LOST
+    return Standing.BEHIND if target.epoch > source.epoch else Standing.LOST
 
 
 def _here(target: QueueConf, *, comes: bool) -> Standing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from queuekit import ids
 from queuekit.domain.outcome import Home
@@ -24,7 +24,7 @@ async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool) -> bo
             f"queue {name}: {pair.target.name} works on it already, so it cannot be aborted: --resume ends the move;"
             f" then migrate --from {pair.target.name} --to {pair.source.name} moves it back"
         )
-    if named and where is Standing.MOVED:
+    if named and where in (Standing.MOVED, Standing.BEHIND):
         raise InvalidOption(
             f"queue {name} has moved: migrate --from {pair.target.name} --to {pair.source.name} moves it back"
         )
@@ -33,8 +33,13 @@ async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool) -> bo
     return where in (Standing.ARRIVING, Standing.BACK, Standing.LOST)
 
 
-def lost(pair: Pair, name: str) -> str:
-    """Said of a queue whose target knows nothing of its move."""
+def lost(pair: Pair, name: str, where: Standing) -> str:
+    """Said of a queue of which one side knows nothing."""
+    if where is Standing.BEHIND:
+        return (
+            f"queue {name} has moved to {pair.target.name}, and {pair.source.name} lost its last writes after that:"
+            " --resume tells it once more that the queue is gone"
+        )
     return (
         f"queue {name}: {pair.target.name} knows nothing of the move that {pair.source.name} is in: it was replaced, or"
         " lost its last writes. --abort gives the queue back to the source with what is still there; what had been"
@@ -50,6 +55,14 @@ async def turn(forward: Crossing) -> None:
             return
         except Fenced as fenced:
             await forward.fenced(fenced)
+
+
+async def once(step: Callable[[Crossing], Awaitable[None]], forward: Crossing) -> None:
+    """A way out that is not begun anew. Raises Conflict where another mover is at work."""
+    try:
+        await step(forward)
+    except Fenced as fenced:
+        raise Conflict(f"queue {forward.queue}: another mover is at work on it: let it end, then try again") from fenced
 
 
 async def _turn(forward: Crossing) -> None:
@@ -102,6 +115,27 @@ async def take_back(forward: Crossing) -> None:
         f"{forward.target.name} knew nothing of this move: what it had confirmed before is not at {source.name}"
     )
     forward.telling.enter(Phase.DONE)
+
+
+async def give_away_again(forward: Crossing) -> None:
+    """The source rolled back behind the end of the move: it learns once more that the queue is gone.
+
+    What it has again moved before, and may have run and been removed there: a person decides what is done with it.
+    """
+    source, report = forward.source, forward.report
+    await source.conf()
+    await forward.target.conf()
+    await source.become(Home.MOVING, forward.target.name)
+    for number in (await source.journal()).out:
+        await source.restore(number)
+    await source.become(Home.GONE, forward.target.name)
+    left = sum((await source.ask(source.store.count, source.queue)).states.values())
+    report.phase = Phase.DONE if not left else Phase.SWEEP
+    report.notes.append(
+        f"{source.name} lost its last writes when the move was over, and has {left} jobs again that had moved, and may"
+        f" have run at {forward.target.name} and been removed there. Nobody runs them here: compare with --verify, then"
+        " delete them; or --resume to move those that are not there"
+    )
 
 
 async def abandon(source: str, target: Side, queues: Sequence[str], options: Options, waiter: Waiter) -> Report:

@@ -141,6 +141,7 @@ class Standing(StrEnum):
     MOVED = "moved"  # done
     BACK = "back"  # an abort, or a move the other way, is under way: abort again
     LOST = "lost"  # the target knows nothing of the move the source is in: replaced, or its last writes are lost
+    BEHIND = "behind"  # it has moved, and the source rolled back to before that: it has jobs again
     ELSEWHERE = "elsewhere"  # it lives in, or is on its way to, a third store
 
 
