@@ -124,7 +124,7 @@ def _url(settings: Settings, side: str, said: str | None, option: str | None, va
     choice = settings.named(said)
     if choice is not None:
         return choice.url, choice.chosen_by
-    if kind(settings.url) == kind(said) and settings.chosen_by != "default":
+    if kind(settings.url) == kind(said):
         return settings.url, settings.chosen_by
     known = f"{_VARIABLE[kind(said)]}, or say " if kind(said) in _VARIABLE else ""
     raise ConfigError(f"--{side} {said}: which one? Set {known}--{side}-url")

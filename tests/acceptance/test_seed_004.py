@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,8 +153,6 @@ def test_S4_34_a_provider_that_needs_nothing(tmp_path: Path) -> None:
         "@kit.task\ndef add(a: int, b: int) -> int:\n    return a + b\n"
         "job = add.enqueue(1, 2)\nkit.worker(burst=True).run()\nprint(job.result(timeout=0))\n"
     )
-    import os
-
     env = {name: value for name, value in os.environ.items() if name not in VARIABLES} | {"QUEUE_PROVIDER": "memory"}
     said = subprocess.check_output([sys.executable, "-c", code], env=env, cwd=tmp_path, text=True, timeout=60)
     assert said == "3\n"
@@ -179,3 +180,38 @@ def test_S4_37_the_package_is_typed() -> None:
     import queuekit
 
     assert (Path(queuekit.__file__).parent / "py.typed").exists()
+
+
+def test_S4_35_jobs_go_to_another_provider_and_nothing_is_missing(
+    tmp_path: Path, redis_url: str, mongo_url: str
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    env |= {"REDIS_URL": redis_url, "MONGODB_URL": mongo_url, "QUEUEKIT_NAMESPACE": f"row-s4-35-{os.getpid()}"}
+
+    def queuekit(*args: str, **more: str) -> Any:
+        command = [str(Path(sys.executable).parent / "queuekit"), *args]
+        said = subprocess.run(
+            command, env=env | more, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        )
+        return json.loads(said.stdout) if "--json" in args else said.stdout
+
+    with QueueKit(redis_url, namespace=env["QUEUEKIT_NAMESPACE"]) as kit:
+        kit.enqueue_many([kit.queue("q").make("t", {"n": n}) for n in range(30)])
+        kit.queue("q").enqueue("t", {"n": 30}, delay="1h", id="later")
+    # through a file, checked whole before anything of it comes in
+    assert queuekit("export", "jobs.jsonl", "--json", QUEUE_PROVIDER="redis")["jobs"] == 31
+    assert queuekit("import", "jobs.jsonl", "--json", QUEUE_PROVIDER="sqlite")["agrees"]
+    assert queuekit("migrate", "--from", "redis", "--to", f"sqlite:///{tmp_path}/queuekit.db", "--verify", "--json")[
+        "agrees"
+    ]
+    # or live: what it would do, then it, then the comparison by state and digest; --resume where it was stopped
+    plan = queuekit("migrate", "--from", "redis", "--to", "mongo", "--dry-run", "--json")
+    assert (plan["possible"], plan["queues"]["q"]["jobs"]) == (True, {"waiting": 30, "delayed": 1})
+    moved = queuekit("migrate", "--from", "redis", "--to", "mongo", "--json")
+    assert (moved["agrees"], moved["queues"]["q"]["moved"]) == (True, {"waiting": 30, "delayed": 1})
+    assert moved["queues"]["q"]["digest"] == moved["queues"]["q"]["arrived"]
+    assert queuekit("migrate", "--from", "redis", "--to", "mongo", "--resume", "--json")["agrees"]
+    assert queuekit("migrate", "--from", "redis", "--to", "mongo", "--verify", "--json")["agrees"]
+    with QueueKit(mongo_url, namespace=env["QUEUEKIT_NAMESPACE"]) as kit:
+        assert (kit.health("q")["q"].waiting, kit.health("q")["q"].delayed) == (30, 1)
+        assert kit.job("later", queue="q").status() is State.DELAYED
