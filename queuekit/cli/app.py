@@ -150,6 +150,10 @@ def describe(error: QueueKitError, session: Session) -> str:
     details = "".join(f"\n  {screen.clean(redact(line))}" for line in getattr(error, "errors", ()) if line not in text)
     if not isinstance(error, StoreUnavailable):
         return text + details
+    if session.sides:
+        stores = ", ".join(f"{redact(url)} (by {by})" for url, by in session.sides)
+        kind = next((kind for kind in CHECK if kind[:5] in text.lower()), "")
+        return f"one of the two stores cannot be reached: {stores}\n  {text}{details}\n  {CHECK.get(kind, '')}".rstrip()
     settings = session.kit.settings  # of the app, where one was loaded
     kind = next((kind for kind in CHECK if settings.url.startswith(kind[:5])), "")
     return (

@@ -126,6 +126,7 @@ def migrate(
         states=[state_of(one) for one in state or ()],
         options=Options(batch=batch, rate=_rate(rate), merge=merge, offline=offline),
     )
+    session.sides = ((asked.pair.source, asked.pair.source_by), (asked.pair.target, asked.pair.target_by))
     if asked.states and asked.act in (Act.VERIFY, Act.ABORT, Act.ABANDON):
         raise InvalidOption(f"--{asked.act} is for whole queues: leave --state away")
     if asked.act is Act.ABANDON:

@@ -35,6 +35,7 @@ class Session:
     log_file: str | None = None  # where log lines go instead of standard error
     given: tuple[str, ...] = ()  # variables that options of this command line set
     imported: bool = False  # the user's app was loaded
+    sides: tuple[tuple[str, str], ...] = ()  # (URL, what chose it) of the stores of a move
     _kit: QueueKit | None = None
     _settings: Settings | None = None
 
