@@ -35,6 +35,7 @@ class Rule(StrEnum):
     COUNTERS = "a counter of a job is not what its runs were"
     TOTALS = "a total is not what a recount gives"
     STANDING = "the queue does not stand where the move ended"
+    AGREED = "the mover did not say that both sides agree"
     INJECTED = "too little happened to prove anything"
 
 

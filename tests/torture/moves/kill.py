@@ -6,12 +6,12 @@ import asyncio
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from queuekit.move.values import MovingStore
-from tests.torture.moves.judge import SOURCE, TARGET, Breach, History, Promises, check
+from tests.torture.moves.judge import SOURCE, TARGET, Breach, Promises, Rule, check
 from tests.torture.moves.load import Load
 from tests.torture.moves.sites import Aim, Site
 from tests.torture.moves.stage import final, seed
@@ -26,7 +26,8 @@ class Lived:
     """One mover's life."""
 
     killed: bool
-    agreed: bool = False  # it ended by itself, and both sides agree
+    ended: bool = False  # it ended by itself, with a report
+    agreed: bool = False  # and both sides agree
     sites: set[Site] = field(default_factory=set)
     doubled: frozenset[str] = frozenset()
     said: str = ""
@@ -49,30 +50,31 @@ class Ground(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Played:
-    """What became of one point."""
+    """What became of one queue."""
 
-    scenario: str
-    aim: Aim | None
-    hit: bool
     breaches: list[Breach]
-    sites: set[Site]
-    history: History
+    lives: list[Lived]
+    load: Load
     seconds: float
-    returned: int = 0  # jobs of the target that an abort brought back
 
 
-async def play(ground: Ground, queue: str, scenario: str, aim: Aim | None, number: int) -> Played:
-    """One queue's move: under load, its mover killed at `aim`, taken up again, and judged."""
+Script = Callable[[Load], Awaitable[list[Lived]]]  # what happens to a queue while it is under load
+
+
+async def play(ground: Ground, queue: str, number: int, script: Script, *, ends: str = TARGET) -> Played:
+    """One queue under load, what its script does to it, and the verdict."""
     begun = time.monotonic()
     load = Load(ground.stores, queue, number, ground.tick)
     load.pace = 0.05
     await seed(load)
     sides = [load.work(side, f"{side}{n}", slots=2) for side in (SOURCE, TARGET) for n in range(2)]
-    workers = [asyncio.create_task(one) for one in (*sides, load.watch_target())]
+    workers = [asyncio.create_task(one) for one in (*sides, load.watch_target(0.1 * 2**number))]
     producers = [asyncio.create_task(one) for one in (load.produce(SOURCE, 60), load.produce_there(60))]
     try:
         async with asyncio.timeout(PATIENCE):
-            lives = await _lives(ground, queue, MODES[scenario], aim)
+            lives = await script(load)
+            if not lives[-1].ended:
+                raise AssertionError(f"{ground.name} {queue}: the last mover broke down: {lives[-1].said}")
             load.pace = 0.005
             load.quiet.set()
             await asyncio.gather(*producers)
@@ -80,32 +82,37 @@ async def play(ground: Ground, queue: str, scenario: str, aim: Aim | None, numbe
             load.over.set()
             await asyncio.gather(*workers)
     except TimeoutError:
-        raise AssertionError(f"{ground.name} {scenario} {aim} never came to rest: {await standing(load)}") from None
+        raise AssertionError(
+            f"{ground.name} {queue} ({load.about}) never came to rest: {await standing(load)}"
+        ) from None
     finally:
         for task in (*workers, *producers):
             task.cancel()
         await asyncio.gather(*workers, *producers, return_exceptions=True)
-    ends = SOURCE if scenario == "abort" else TARGET
     await final(load, ends)
-    doubled = frozenset().union(*(life.doubled for life in lives))
+    doubled = frozenset[str]().union(*(life.doubled for life in lives))
     promises = Promises(ends=ends, exact_totals=ground.exact, skew=ground.skew, doubled=doubled)
-    aimed = lives[len(MODES[scenario]) - 1]
-    return Played(
-        scenario=scenario, aim=aim, hit=aimed.killed, breaches=check(load.history, promises), sites=aimed.sites,
-        history=load.history, seconds=time.monotonic() - begun,
-        returned=sum(one.created and one.side == TARGET for one in load.history.asked) if ends == SOURCE else 0,
-    )  # fmt: skip
+    if ends == SOURCE:
+        promises.least = 0
+    breaches = check(load.history, promises)
+    if not lives[-1].agreed:
+        breaches.append(Breach(Rule.AGREED, queue, lives[-1].said))
+    return Played(breaches=breaches, lives=lives, load=load, seconds=time.monotonic() - begun)
 
 
-async def _lives(ground: Ground, queue: str, modes: Sequence[str], aim: Aim | None) -> list[Lived]:
-    """One mover after the other, until one ends by itself and both sides agree."""
-    lives = [await ground.move(queue, mode, EARLY) for mode in modes[:-1]]
-    lives.append(await ground.move(queue, modes[-1], aim))
-    if lives[-1].killed:
-        last = "abort" if modes[-1] == "abort" else "resume"
-        lives.append(await ground.move(queue, last, None))
-    assert lives[-1].agreed, f"{ground.name}: the last mover of {queue}, {modes} {aim}, said: {lives[-1].said}"
-    return lives
+def killed_at(ground: Ground, scenario: str, aim: Aim | None) -> Script:
+    """Movers one after the other, the last mode's killed at `aim` and taken up again until it ends by itself."""
+
+    async def script(load: Load) -> list[Lived]:
+        modes, load.about = MODES[scenario], f"{scenario}, killed {aim}"
+        lives = [await ground.move(load.queue, mode, EARLY) for mode in modes[:-1]]
+        lives.append(await ground.move(load.queue, modes[-1], aim))
+        if lives[-1].killed:
+            last = "abort" if modes[-1] == "abort" else "resume"
+            lives.append(await ground.move(load.queue, last, None))
+        return lives
+
+    return script
 
 
 async def standing(load: Load) -> str:
@@ -127,22 +134,38 @@ class Table:
 
     def __init__(self) -> None:
         self.sites: dict[tuple[str, str], set[Site]] = defaultdict(set)  # by pair, scenario
+        self.chosen: dict[str, set[tuple[str, Aim]]] = {}  # where not all of a pair's points are meant
         self.hit: set[tuple[str, str, Aim]] = set()
         self.breaches: list[tuple[str, str, Aim | None, Breach]] = []
-        self.points = 0
-        self.seconds = 0.0
+        self.moves = 0
 
     def points_of(self, pair: str, scenario: str) -> list[Aim]:
         """Before and after each site, in a fixed order."""
-        return [Aim(site, after) for site in sorted(self.sites[pair, scenario]) for after in (False, True)]
+        aims = [Aim(site, after) for site in sorted(self.sites[pair, scenario]) for after in (False, True)]
+        chosen = self.chosen.get(pair)
+        return aims if chosen is None else [aim for aim in aims if (scenario, aim) in chosen]
 
-    def add(self, pair: str, played: Played) -> None:
-        """What one point gave."""
-        self.points += 1
-        self.seconds += played.seconds
-        if played.aim is not None and played.hit:
-            self.hit.add((pair, played.scenario, played.aim))
-        self.breaches += [(pair, played.scenario, played.aim, breach) for breach in played.breaches]
+    def only(self, pair: str, aims: Iterable[tuple[str, Aim]]) -> None:
+        """Mean only these points of a pair."""
+        self.chosen[pair] = set(aims)
+
+    def add(self, pair: str, scenario: str, aim: Aim | None, played: Played) -> Lived:
+        """What one point gave; the life that was aimed at."""
+        aimed = played.lives[len(MODES[scenario]) - 1]
+        self.moves += 1
+        if aim is None:
+            self._learn(pair, scenario, aimed.sites)
+        elif aimed.killed:
+            self.hit.add((pair, scenario, aim))
+        self.breaches += [(pair, scenario, aim, breach) for breach in played.breaches]
+        return aimed
+
+    def _learn(self, pair: str, scenario: str, found: set[Site]) -> None:
+        """Every site that a recording met; of its later calls those that all of them made: some depend on chance."""
+        known = self.sites[pair, scenario]
+        self.sites[pair, scenario] = {site for site in known | found if site.nth == 1 or site in known & found}
+        if not known:
+            self.sites[pair, scenario] = found
 
     def missed(self) -> list[str]:
         """Points that no mover died at."""
@@ -171,21 +194,25 @@ class Table:
         return "\n".join(lines)
 
 
+async def one_move(ground: Ground, queue: str, scenario: str, aim: Aim | None, number: int) -> Played:
+    """A move or an abort, its mover killed at one of its calls, or at none."""
+    ends = SOURCE if scenario == "abort" else TARGET
+    return await play(ground, queue, number, killed_at(ground, scenario, aim), ends=ends)
+
+
 async def record(
     ground: Ground, table: Table, scenarios: Iterable[str], name: Callable[[], str], times: int = 2
 ) -> None:
     """Take the list of sites from movers that live."""
     for scenario in scenarios:
         for number in range(times):
-            played = await play(ground, name(), scenario, None, number)
-            table.add(ground.name, played)
-            found = table.sites[ground.name, scenario]
-            found |= played.sites
+            played = await one_move(ground, name(), scenario, None, number)
+            table.add(ground.name, scenario, None, played)
 
 
 async def strike(
     ground: Ground, table: Table, points: Sequence[tuple[str, Aim]], name: Callable[[], str], *, lanes: int = 4,
-    tries: int = 3,
+    tries: int = 5,
 ) -> None:  # fmt: skip
     """Kill at each of these points, some at once; a point that a move did not come by is tried again."""
     left = iter(points)
@@ -193,9 +220,8 @@ async def strike(
     async def lane() -> None:
         for scenario, aim in left:
             for number in range(tries):
-                played = await play(ground, name(), scenario, aim, number)
-                table.add(ground.name, played)
-                if played.hit:
+                played = await one_move(ground, name(), scenario, aim, number)
+                if table.add(ground.name, scenario, aim, played).killed:
                     break
 
     async with asyncio.TaskGroup() as group:

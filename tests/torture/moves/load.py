@@ -26,6 +26,7 @@ LEASE = 600_000  # ms: nobody dies here, so nothing runs out
 OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 PRIORITIES = (3, 5, 5, 5)
 LONG = "long"  # jobs whose first run lasts until the target has opened
+GIVEN_BACK = "long1"  # and of these, the one whose worker is told to end
 
 
 class Load:
@@ -35,16 +36,24 @@ class Load:
         self.stores = stores
         self.queue = queue
         self.history = History()
+        self.about = ""  # what is done to it, for who must find out why it rests not
+        self.failed_over = 0  # when the source's other server took over
         self.quiet = asyncio.Event()  # producers stop
         self.over = asyncio.Event()  # all has ended: workers stop
         self.opened = asyncio.Event()  # long runs may end
         self.crashes: set[str] = set()  # workers that shall die with what they hold
-        self.running: dict[str, Run] = {}
+        self.leases: dict[str, int] = {}  # ms, of workers that will die
+        self.held: dict[str, int] = {}  # how much they have
+        self.keepers: set[str] = set()  # workers that end nothing
+        self._awake = {side: asyncio.Event() for side in OTHER}
+        self._busy = dict.fromkeys(OTHER, 0)
         self.pace = 0.01  # seconds between two calls of a worker, at most
         self._tick = tick
         self._random = random.Random(seed)
         self._calls = 0
         self._lanes: dict[str, Op] = {}
+        for side in OTHER:
+            self.go_on(side)
 
     # ------------------------------------------------------------ calls
     async def _sure(self, call: Callable[[], Awaitable[R]]) -> R:
@@ -55,6 +64,25 @@ class Load:
                 return await call()
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
+
+    async def _let(self, side: str, call: Callable[[], Awaitable[R]]) -> R:
+        """As `_sure`, but not while this side's clients rest."""
+        await self._awake[side].wait()
+        self._busy[side] += 1
+        try:
+            return await self._sure(call)
+        finally:
+            self._busy[side] -= 1
+
+    async def rest(self, side: str) -> None:
+        """Its clients enqueue, claim and settle nothing from now on; returns when nothing is under way."""
+        self._awake[side].clear()
+        while self._busy[side]:  # noqa: ASYNC110  calls under way end soon
+            await asyncio.sleep(0.005)
+
+    def go_on(self, side: str) -> None:
+        """They work again."""
+        self._awake[side].set()
 
     def _op(self, lane: str) -> Op:
         last = self._lanes.get(lane) or Op(ids.nonce(), 0)
@@ -105,8 +133,7 @@ class Load:
                 await asyncio.sleep(0.005)
 
     async def _enqueue(self, side: str, specs: Sequence[JobSpec], op: Op, asked: bool) -> Enqueued:
-        store = self.stores[side]
-        return await self._sure(lambda: store.enqueue(self.queue, specs, op, asked=asked))
+        return await self._let(side, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
 
     async def _ask(self, side: str, specs: Sequence[JobSpec]) -> list[Enqueued] | None:
         """What the source says of ids and keys: None for "ask later", a reply where one of them is there."""
@@ -146,8 +173,39 @@ class Load:
 
     async def produce_there(self, calls: int, pause: float = 0.02) -> None:
         """As `produce`, at the target, as soon as it knows of the move."""
-        await self._until(self._begun_there)
+        await self.begun_there()
         await self.produce(TARGET, calls, pause)
+
+    async def contend(self, times: int) -> int:
+        """One id, and one key, asked for on both sides at the same moment; so often, or until told to be quiet."""
+        await self.begun_there()
+        for n in range(times):
+            if self.quiet.is_set():
+                return n
+            key = UniqueKey(f"c{n}", until="time", ttl=3_600_000)
+            await asyncio.gather(
+                *(self.enqueue(side, [self.spec(f"cx{n}")], lane=f"{side}x") for side in OTHER),
+                *(self.enqueue(side, [self.spec(f"c{side}{n}", unique=key)], lane=f"{side}k") for side in OTHER),
+            )
+        return times
+
+    def line(self, side: str, job: str, key: str | None) -> Asked:
+        """A call that somebody else makes, through a kit; it fills in what it is told. Its order is nobody's matter."""
+        self._calls += 1
+        line = Asked(
+            call=self._calls, side=side, job=job, body=f'j{{"job":"{job}"}}', priority=5, invoked=self._tick(),
+            key=key, until="time", delayed=True,
+        )  # fmt: skip
+        self.history.asked.append(line)
+        return line
+
+    def moment(self) -> int:
+        """Now."""
+        return self._tick()
+
+    async def begun_there(self) -> None:
+        """Until the target knows of the move."""
+        await self._until(self._begun_there)
 
     # ------------------------------------------------------------ workers
     async def work(self, side: str, name: str, slots: int = 3) -> None:
@@ -158,7 +216,9 @@ class Load:
                 for run in holding:
                     run.crashed = True
                 return
-            ended = [run for run in holding if self._is_over(run)]
+            ended = [] if name in self.keepers else [run for run in holding if self._is_over(run)]
+            if name in self.keepers:
+                self.held[name] = len(holding)
             await self._exchange(side, name, holding, ended, slots)
             await asyncio.sleep(self._random.uniform(0, self.pace))
 
@@ -166,8 +226,8 @@ class Load:
         invoked, op = self._tick(), self._op(f"{name}@{side}")
         outcomes = [Outcome(run.job, run.token, self._kind(run), delay=20) for run in ended]
         want = 0 if self.over.is_set() else max(0, slots - len(holding) + len(ended))
-        store, ask = self.stores[side], Ask(want=want, lease=LEASE, worker=name)
-        reply: Exchange = await self._sure(lambda: store.exchange(self.queue, op, outcomes, ask))
+        ask = Ask(want=want, lease=self.leases.get(name, LEASE), worker=name)
+        reply: Exchange = await self._let(side, lambda: self.stores[side].exchange(self.queue, op, outcomes, ask))
         given, refused = self._tick(), dict(reply.refused)
         for run in ended:
             holding.remove(run)
@@ -183,9 +243,7 @@ class Load:
 
     def _begun(self, side: str, name: str, job: JobRecord, invoked: int, given: int) -> Run:
         token = job.token or ""
-        run = Run(side=side, worker=name, job=job.id, token=token, claims=job.claims, invoked=invoked, given=given)
-        self.running[job.id] = run
-        return run
+        return Run(side=side, worker=name, job=job.id, token=token, claims=job.claims, invoked=invoked, given=given)
 
     def _is_over(self, run: Run) -> bool:
         """Short ones end at once; long ones when the target is open."""
@@ -200,12 +258,15 @@ class Load:
         kind = early.get(draw, Kind.COMPLETED) if run.claims < 3 else Kind.COMPLETED
         if draw == 4:
             kind = Kind.FAILED
+        if run.job == GIVEN_BACK and run.claims == 1:
+            kind = Kind.RELEASED
         run.kind = kind.value
         return kind
 
-    async def watch_target(self) -> None:
-        """Lets long runs end when the target is open, or gone again."""
+    async def watch_target(self, lasts: float) -> None:
+        """Long runs end so many seconds after the target has opened, or is gone again: the mover waits for them."""
         await self._until(self._opened_there)
+        await asyncio.sleep(lasts)
         self.opened.set()
 
     # ------------------------------------------------------------ looking

@@ -6,6 +6,7 @@ A site is where a store of the mover calls its driver: which side, for which ver
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import signal
@@ -17,11 +18,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn, cast
 
-from queuekit.move.values import MovingStore
+from queuekit.move.end import End
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.faults.port import HANDS
 
 ENGINE = "queuekit.move"
+DOORS = frozenset({"ask", "_fenced", "<lambda>"} | {name for name in vars(End) if not name.startswith("_")})
 _step: ContextVar[str] = ContextVar("queuekit_mover_step", default="")
 
 
@@ -67,14 +70,14 @@ def drop() -> NoReturn:
 
 
 class Watch:
-    """What one mover does: every call counted, and death at one of them."""
+    """What one mover does: every call counted, and at one of them something happens: it dies, or waits."""
 
-    def __init__(self, aim: Aim | None = None, die: Callable[[], NoReturn] = sigkill) -> None:
+    def __init__(self, aim: Aim | None = None, act: Callable[[], None] = sigkill) -> None:
         self.aim = aim
         self.calls: Counter[Site] = Counter()  # of nth 0: how often
         self.steps: Counter[tuple[str, str]] = Counter()
-        self.dead = False
-        self._die = die
+        self.met = False
+        self._act = act
 
     def sites(self, most: int = 3) -> set[Site]:
         """Every site that was met, each with its first calls."""
@@ -86,8 +89,7 @@ class Watch:
 
     def before(self, side: str, call: str) -> Site:
         """A call begins."""
-        if self.dead:
-            self._die()
+        self._stay_dead()
         found = Site(side, _step.get(), _caller(sys._getframe(1)), call, 0)
         self.calls[found] += 1
         site = Site(found.side, found.step, found.where, found.call, self.calls[found])
@@ -97,8 +99,7 @@ class Watch:
 
     def after(self, site: Site) -> None:
         """It has been answered, and nobody has seen the answer."""
-        if self.dead:
-            self._die()
+        self._stay_dead()
         self._meet(site, after=True)
 
     def _meet(self, site: Site, *, after: bool) -> None:
@@ -107,9 +108,13 @@ class Watch:
             return
         at = aim.site
         anywhere = not at.where and (at.side, at.step) == (site.side, site.step)
-        if at == site or (anywhere and self.steps[site.side, site.step] >= at.nth):
-            self.dead = True
-            self._die()
+        if not self.met and (at == site or (anywhere and self.steps[site.side, site.step] >= at.nth)):
+            self.met = True
+            self._act()
+
+    def _stay_dead(self) -> None:
+        if self.met and self._act is drop:
+            drop()
 
 
 def watched(store: JobStore, side: str, watch: Watch) -> MovingStore:
@@ -138,6 +143,7 @@ class _WatchedStore:
             try:
                 if self._driver or name in HANDS:
                     return await found(*args, **kwargs)
+                await asyncio.sleep(0.001)  # the others go on between two calls, as they would beside a process
                 site = self._watch.before(self._side, "call")
                 answer = await found(*args, **kwargs)
                 self._watch.after(site)
@@ -185,10 +191,10 @@ def step(verb: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 
 def _caller(frame: FrameType | None) -> str:
-    """The function of the engine that asked for this call; the innermost one."""
+    """The function of the engine that asked for this call."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module == ENGINE or module.startswith(f"{ENGINE}."):
+        if module.startswith(f"{ENGINE}.") and frame.f_code.co_name not in DOORS:
             return f"{module.removeprefix(ENGINE).lstrip('.')}.{frame.f_code.co_name}"
         frame = frame.f_back
     return "-"

@@ -10,7 +10,7 @@ from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
-from tests.torture.moves.judge import ENDS, SOURCE, Final
+from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Final
 from tests.torture.moves.load import LONG, Load
 
 SEEDED = 24  # plain ones
@@ -65,5 +65,8 @@ async def final(load: Load, ends: str) -> None:
         if journal is not None and (journal.out or conf.home is Home.HERE):
             said.append("journal")
         load.history.standing[side] = " ".join(said)
+    made = {one.job for one in load.history.asked if one.created and one.side == SOURCE}
+    live = {run.job for run in load.history.runs if run.side == TARGET}
+    load.history.moved = len(made & live)
     totals = (await load.stores[ends].count(load.queue)).totals
     load.history.totals = {name: getattr(totals, name) for name in ("enqueued", *sorted(ENDS))}

@@ -1,0 +1,119 @@
+"""What else may happen in the middle of a move, on whichever stores it can happen to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from queuekit.testing.faults import Faults
+from tests.torture.conftest import FULL
+from tests.torture.moves.ground import ModelGround, RealGround, grounds
+from tests.torture.moves.judge import SOURCE, TARGET
+from tests.torture.moves.kill import Played, one_move, play
+from tests.torture.moves.load import GIVEN_BACK, LONG
+from tests.torture.moves.sites import Aim
+from tests.torture.moves.trouble import (
+    STEPS,
+    Replicated,
+    at,
+    contended,
+    fails_over,
+    kits_contend,
+    server_dies,
+    worker_dies,
+)  # fmt: skip
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def verdict(played: Played) -> list[str]:
+    return [str(breach) for breach in played.breaches]
+
+
+async def test_jobs_that_run_across_the_move_end_where_they_began() -> None:
+    """The one arrives completed; the other, given back as its worker ends, arrives waiting and runs at the target."""
+    played = await one_move(ModelGround(), "q", "move", None, 1)
+    assert verdict(played) == []
+    runs = {LONG + "0": [SOURCE], GIVEN_BACK: [SOURCE, TARGET]}
+    assert {job: [run.side for run in played.load.history.runs if run.job == job] for job in runs} == runs
+
+
+async def test_a_job_of_a_dead_worker_comes_back_and_runs_at_the_target() -> None:
+    ground = ModelGround()
+    played = await play(ground, "q", 1, worker_dies(ground))
+    assert verdict(played) == []
+    crashed = {run.job for run in played.load.history.runs if run.crashed}
+    assert crashed
+    again = {run.job for run in played.load.history.runs if run.job in crashed and run.side == TARGET}
+    assert again == crashed
+    assert {one.crashes for one in played.load.history.final if one.job in crashed} == {1}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("scenario", ["move", "abort"])
+async def test_a_mover_over_lost_late_and_doubled_calls_moves_everything(scenario: str, seed: int) -> None:
+    faults = Faults(seed=seed)
+    if seed == 0:
+        faults.lose_reply(every=2)
+    elif seed == 1:
+        faults.late(every=3, after=2)
+    elif seed == 2:
+        faults.duplicate(every=2, answer="last")
+    else:
+        faults.chaos(0.2)
+    played = await one_move(ModelGround(faults), "q", scenario, None, seed)
+    faults.check(10)
+    assert verdict(played) == [], faults
+
+
+@pytest.mark.parametrize("by", ["stores", "kits"])
+async def test_one_id_and_one_key_asked_for_at_both_sides_at_once_are_one_job(by: str) -> None:
+    done: list[int] = []
+    async with grounds(["sqlite-redis"]) as made:
+        ground = made["sqlite-redis"]
+        ground.rate = 3 if FULL else 30
+        contest = contended if by == "stores" else kits_contend
+        played = await play(ground, "q", 1, contest(ground, 4000 if FULL else 300, done))
+    assert verdict(played) == []
+    asked = Counter(one.job for one in played.load.history.asked if one.job.startswith("cx"))
+    assert done[0] > 30
+    assert set(asked.values()) == {2}
+    receipts = [(one.side, one.created) for one in played.load.history.asked if one.job.startswith("cx")]
+    assert {(SOURCE, True), (TARGET, False)} & set(receipts)
+
+
+@pytest.mark.parametrize("aim", STEPS if FULL else STEPS[3:7:2], ids=str)
+@pytest.mark.parametrize("side", [SOURCE, TARGET])
+async def test_a_server_that_dies_in_the_middle_costs_time_only(side: str, aim: Aim) -> None:
+    name = "redis-sqlite" if side == SOURCE else "sqlite-redis"
+    async with grounds([name]) as made:
+        ground = made[name]
+        server = ground.servers[side]
+        played = await play(ground, "q", 1, server_dies(ground, server, aim))
+    assert verdict(played) == []
+
+
+@pytest.mark.parametrize("works_between", [False, True], ids=["told", "untold"])
+async def test_a_source_that_fails_over_to_a_replica_without_the_tail_loses_nothing(
+    works_between: bool, tmp_path: Path
+) -> None:
+    """Told of the move, the new primary gives nothing out. Untold, it gives jobs out again: these are named."""
+    with Replicated() as redis:
+        urls = {SOURCE: redis.primary.url, TARGET: f"sqlite:///{tmp_path}/target.db"}
+        ground = RealGround("redis-sqlite", urls, tmp_path, "failover")
+        await ground.open()
+        try:
+            cut = at(SOURCE, "authority.moving.to", after=not works_between)
+            stop = at(SOURCE, "confirm", 3)
+            script = fails_over(ground, redis, cut, stop, works_between=works_between)
+            played = await play(ground, "q", 1, script)
+        finally:
+            await ground.close()
+    last = played.lives[-1]
+    assert verdict(played) == [], last
+    assert last.agreed is not works_between, last
+    ran = {run.job for run in played.load.history.runs if run.side == SOURCE and run.given > played.load.failed_over}
+    assert bool(last.doubled) is works_between
+    assert last.doubled <= ran, "only what ran at the new primary can have run twice"
