@@ -1,6 +1,6 @@
 """`make matrix`: the tests of the Redis and the MongoDB store with each driver that the backends say they work with.
 
-    python -m tests.matrix [redis==6.* pymongo==4.13.0 …] [--folder .matrix]
+    python -m tests.matrix [redis==6.* pymongo==4.13.1 …] [--folder .matrix] [--brief]
 
 A row is a virtual environment of its own that has one other driver, and everything else from the one this runs in.
 Needs a package index, or what `--folder` kept of the last time. Prints a table; ends with 1 where a row failed.
@@ -17,6 +17,7 @@ import tempfile
 import time
 import tomllib
 import venv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,12 +38,26 @@ TESTS: Final = {
         ["tests/unit/test_redis_port.py", "tests/unit/test_redis_open.py", "tests/unit/test_redis_within.py"],
         ["tests/unit/test_redis_scripts.py", "tests/unit/test_redis_model.py", "tests/runtime/test_redis_trouble.py"],
         ["tests/runtime", "-k", "redis or cluster"],
+        ["tests/faults/test_proxy.py", "-k", "redis"],
     ),
     "pymongo": (
         ["tests/contract", "-k", "mongo"],
         ["tests/unit", "-k", "mongo"],
         ["tests/runtime", "-k", "mongo"],
+        ["tests/faults/test_proxy.py", "-k", "mongo"],
     ),
+}
+# What a driver itself has a hand in: its errors, cursors, sessions, bytes, waiting, and servers that come and go. The
+# other families send the same commands and read the same replies, whatever the version.
+TOUCHED: Final = "again or exchange or find or life or notify or opaque or produce or within"
+BRIEF: Final = {
+    driver: (
+        ["tests/contract", "-k", f"{store} and not fake and ({TOUCHED})"],
+        ["tests/unit", "-k", store],
+        ["tests/runtime/test_store_away.py", "-k", store],
+        ["tests/faults/test_proxy.py", "-k", store],
+    )
+    for driver, store in (("redis", "redis"), ("pymongo", "mongo"))
 }
 ENDED: Final = re.compile(r"^(.*) in [\d.]+s", re.MULTILINE)
 
@@ -71,12 +86,12 @@ def environment(folder: Path, wanted: str) -> Path:
     return python
 
 
-def run(row: Row, python: Path) -> None:
+def run(row: Row, python: Path, tests: Mapping[str, Sequence[Sequence[str]]] = TESTS) -> None:
     driver = re.split(r"\W", row.wanted)[0]
     ask = f"from importlib.metadata import version; print(version({driver!r}))"
     row.version = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
     begun = time.monotonic()
-    for chosen in TESTS[driver]:
+    for chosen in tests[driver]:
         command = [
             str(python),
             "-m",
@@ -105,12 +120,14 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", default=ROWS)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--brief", action="store_true", help="only what a driver itself has a hand in")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="queuekit-matrix-") as temporary:
         rows = [Row(wanted) for wanted in chosen.rows]
         print(f"{'asked':<18}{'driver':<12}{'passed':>8}{'failed':>8}{'seconds':>9}", flush=True)
         for row in rows:
-            run(row, environment((chosen.folder or Path(temporary)).resolve(), row.wanted))
+            python = environment((chosen.folder or Path(temporary)).resolve(), row.wanted)
+            run(row, python, BRIEF if chosen.brief else TESTS)
             print(f"{row.wanted:<18}{row.version:<12}{row.passed:>8}{row.failed:>8}{row.seconds:>9.0f}", flush=True)
             if row.failed:
                 print(row.output, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Absences, as `recover` sees them: after one, live workers have a grace to renew in, and nobody takes their jobs.
 
-How jobs are taken is in `recover`; here is when.
+How jobs are taken is in `recover`; here is when. A server's clock that is put forward looks like one; one that is put
+back holds up what waits for a time, for as long as it was put back, and nothing else.
 """
 
 from __future__ import annotations
@@ -8,9 +9,24 @@ from __future__ import annotations
 import random
 
 from queuekit.domain.absence import Watch
+from queuekit.domain.outcome import Refusal
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Harness
-from queuekit.testing.conformance.words import HOUR, MINUTE, SECOND, Producer, Q, Worker, hold
+from queuekit.testing.conformance.words import (
+    HOUR,
+    LEASE,
+    MINUTE,
+    SECOND,
+    Producer,
+    Q,
+    Worker,
+    done,
+    hold,
+    look,
+    names,
+    recover,
+    spec,
+)  # fmt: skip
 
 EVERY = 5 * SECOND
 
@@ -141,3 +157,77 @@ async def test_a_grace_of_one_queue_is_not_that_of_another(harness: Harness, sto
     await harness.advance(HOUR)
     assert (await store.recover("other", every=MINUTE)).grace_until is not None
     assert (await store.recover(Q, every=MINUTE)).suspects == ["a"]
+
+
+async def test_a_clock_put_forward_takes_no_job_from_who_renews_and_each_other_once(
+    harness: Harness, store: JobStore
+) -> None:
+    await store.recover(Q, every=EVERY)
+    await Producer(store).put("living", "dead")
+    worker, gone = Worker(store), Worker(store)
+    living, dead = await worker.take("living"), await gone.take("dead")
+    await harness.advance(HOUR)
+    assert (await store.recover(Q, every=EVERY)).suspects == []
+    assert (await store.renew(Q, [hold(living)], LEASE)).lost == []
+    found = []
+    for _ in range(8):
+        await harness.advance(EVERY)
+        found += (await store.recover(Q, every=EVERY)).suspects
+        assert (await store.renew(Q, [hold(living)], LEASE)).lost == []
+    assert found == ["dead"]
+    again = await worker.take("dead")
+    assert (again.claims, again.crashes) == (2, 1)
+    assert [no for _, no in (await gone.settle(done(dead))).refused] == [Refusal.LOST]
+    await worker.end(again)
+    await worker.end(living)
+
+
+async def test_a_clock_put_back_holds_up_no_work_that_waits_for_no_time(harness: Harness, store: JobStore) -> None:
+    producer, worker = Producer(store), Worker(store)
+    await producer.put("held", "before")
+    held = await worker.take("held")
+    await harness.advance(-2 * HOUR)
+    await producer.put("behind")
+    assert (await store.renew(Q, [hold(held)], LEASE)).lost == []
+    assert sorted(names(await worker.claim(5))) == ["before", "behind"]
+    await worker.end(held)
+    for name in ("before", "behind"):
+        job = await look(store, name)
+        assert job.lease_until is not None
+        assert job.lease_until - (await store.ping()).now <= LEASE
+        await worker.end(job)
+
+
+async def test_what_dies_after_a_clock_was_put_back_is_recovered_in_time(harness: Harness, store: JobStore) -> None:
+    """Also where the last recovery, and a grace, were by the clock of before."""
+    await store.recover(Q, every=EVERY)
+    await harness.advance(HOUR)
+    assert (await store.recover(Q, every=EVERY)).grace_until is not None
+    await harness.advance(2 * EVERY)
+    assert (await store.recover(Q, every=EVERY)).grace_until is None
+    await harness.advance(-2 * HOUR)
+    await Producer(store).put("a")
+    await Worker(store).take("a")
+    found = []
+    for _ in range(8):
+        await harness.advance(EVERY)
+        found += (await store.recover(Q, every=EVERY)).suspects
+    assert found == ["a"]
+
+
+async def test_what_waited_for_a_time_waits_as_much_longer_as_a_clock_was_put_back(
+    harness: Harness, store: JobStore
+) -> None:
+    """A lease of before and a delayed job: late by the jump, never early, and once."""
+    await Producer(store).put("dead", spec("later", delay=MINUTE))
+    await Worker(store).take("dead")
+    await harness.advance(-2 * HOUR)
+    worker = Worker(store)
+    for ahead in (0, HOUR, HOUR - MINUTE):
+        await harness.advance(ahead)
+        assert (await recover(store)).suspects == []
+        assert await worker.claim(5) == []
+    await harness.advance(2 * MINUTE)
+    assert (await recover(store)).suspects == ["dead"]
+    assert (await recover(store)).suspects == []
+    assert sorted(names(await worker.claim(5))) == ["dead", "later"]
