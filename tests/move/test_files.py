@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -21,7 +26,7 @@ from queuekit.errors import Conflict, JobNotFound, Moved, PayloadTooLarge
 from queuekit.move.contents import Contents, batches, check, rested
 from queuekit.move.exporter import Exported, export, holding
 from queuekit.move.importer import Imported, compare, take_in
-from queuekit.move.lines import Damaged, Truncated
+from queuekit.move.lines import KINDS, Damaged, Truncated, Writer
 from queuekit.testing.model import ModelStore, ModelWorld
 from tests.move.stores import Clock, Filled, digests, every, filled, model, parcels
 
@@ -54,8 +59,6 @@ async def bring(store: Any, text: Text, **how: Any) -> Imported:
 
 def resummed(lines: list[bytes]) -> list[bytes]:
     """Lines changed by hand, with sums made anew: what a person who knows the form could write."""
-    from queuekit.move.lines import Writer
-
     out: list[bytes] = []
     writer = Writer(out.append)
     for line in lines:
@@ -523,3 +526,42 @@ def test_timed_keys_of_jobs_that_are_gone_come_in() -> None:
         assert answer.receipts[0].id == "gone"
 
     asyncio.run(both())
+
+
+# ------------------------------------------------------------------ the page about the format
+
+PAGE = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+async def test_what_the_page_says_of_sums_and_digests_holds() -> None:
+    sums, digesting = SNIPPETS
+    one = await filled(model(), jobs=120)
+    text, done = await exported(one.store)
+    command = [sys.executable, "-c", sums]
+
+    def code(given: bytes) -> int:
+        return subprocess.run(command, input=given, check=False, capture_output=True, timeout=60).returncode
+
+    assert code(b"".join(text.all)) == 0
+    changed = b"".join(text.all).replace(b'"state":"waiting"', b'"state":"delayed"', 1)
+    assert code(changed) == 1
+    names: dict[str, Any] = {"json": json, "hashlib": hashlib}
+    exec(digesting, names)  # noqa: S102  as a reader would write it
+    total = {queue: dict.fromkeys(State, 0) for queue in done.queues}
+    for line in text.all:
+        said = json.loads(line).get("job")
+        if said:
+            total[said["queue"]][State(said["state"])] += int.from_bytes(names["digest"](said))
+    told = json.loads(text.all[-1])["end"]["queues"]
+    for queue, states in told.items():
+        assert {state: one["digest"] for state, one in states.items()} == {
+            state.value: f"{n % 2**256:064x}" for state, n in total[queue].items() if n
+        }
+
+
+def test_the_page_names_every_field_and_kind_of_line() -> None:
+    rows = "\n".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `"))
+    told = set(re.findall(r"`(\w+)`", rows))
+    assert {f.name for f in fields(JobRecord)} | {"v", "holds", "awaited"} | set(KINDS) == told
+    assert all(f"`{f.name}`" in PAGE for f in fields(UniqueKey))

@@ -21,7 +21,7 @@ from tests.sabotage.tree import Copy, Ran, Red
 
 ALL = patches.all_patches()
 HANDFUL = 4
-AREAS = {"model", "sqlite", "redis", "mongo", "runtime", "kit", "cli"}
+AREAS = {"model", "sqlite", "redis", "mongo", "runtime", "kit", "cli", "move"}
 
 
 def test_there_are_breaks_of_every_part() -> None:
