@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from queuekit.cli.migrate import WORDS
 from queuekit.move import Phase
 from tests.cli.conftest import Ran, Shell
 from tests.cli.test_bad_input import free_port
+from tests.cli.test_terminal import on_terminal
 
 JOBS = 60
 
@@ -301,3 +303,25 @@ def test_provider_names_take_their_own_variables(filled: Shell, redis_server: An
     assert (back.code, back.json["jobs"]) == (0, JOBS), back.err
     shown = filled("queues", "show", "mail", "--json", env=env)
     assert shown.json["counts"]["waiting"] == JOBS
+
+
+def test_on_a_terminal_one_line_changes_and_a_table_stays(filled: Shell) -> None:
+    code, shown = on_terminal(
+        filled,
+        "migrate",
+        "--from",
+        "sqlite",
+        "--to",
+        url(filled, "new"),
+        "-Q",
+        "mail",
+        "--batch",
+        "7",
+        "--rate",
+        "60/s",
+    )
+    assert code == 0
+    steps = [step for step in shown.split("\r") if "jobs (" in step]
+    assert len(steps) >= 2  # the line is written over
+    assert re.search(r"mail: live jobs, nobody works on them: \d+ of 60 jobs \(\d+ %\), [\d,]+/s, \S+ left", shown)
+    assert "both sides agree" in shown.splitlines()[-1]
