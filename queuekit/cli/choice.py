@@ -20,10 +20,12 @@ from queuekit.clock import monotonic
 from queuekit.domain import names
 from queuekit.domain.duration import parse_duration
 from queuekit.domain.job import JobRecord
-from queuekit.domain.query import Change, No, Verb, Where
+from queuekit.domain.query import Change, Changed, No, Verb, Where
 from queuekit.domain.state import TERMINAL, State
 from queuekit.domain.values import to_rates
-from queuekit.errors import Conflict, InvalidOption, PayloadError
+from queuekit.errors import Conflict, InvalidOption, Moved, PayloadError
+from queuekit.kit import QueueKit
+from queuekit.producing import seeking
 from queuekit.store.lanes import Lanes
 
 BATCH = 200  # changes a call: one round trip, and a quick answer to Ctrl-C
@@ -32,6 +34,7 @@ WHY = {
     No.ILLEGAL: "not possible in its state",
     No.CHANGED: "it changed meanwhile; look again",
     No.HELD: "its unique key belongs to another job now",
+    No.MOVED: "it is, or may be, in the store its queue moves to or comes from",
 }
 
 
@@ -61,10 +64,10 @@ class Choice:
         return list(islice(found, self.limit))
 
     def _named(self, session: Session) -> Iterator[JobRecord]:
-        store = session.store()
+        kit = session.kit
         for text in self.jobs:
             queue, name = names.reference(text)
-            some = [r for r in session.ask(store.get(queue, [name])) if r] if queue else session.ask(store.locate(name))
+            some = _found(kit, queue, name)
             if len(some) > 1:
                 raise Conflict(f"{name} is a job of {', '.join(r.queue for r in some)}: name it as queue/id")
             if not some:
@@ -105,6 +108,7 @@ def act(session: Session, verb: Verb, records: Sequence[JobRecord], *, rate: str
             time.sleep(max(0.0, began + at / per_second - monotonic()))
         with lanes.op() as op:
             answers = session.ask(store.change(queue, changes, op))
+        answers = [_elsewhere(session, queue, *pair) for pair in zip(changes, answers, strict=True)]
         for answer in answers:
             if answer.ok:
                 done += 1
@@ -141,6 +145,25 @@ def error_text(record: JobRecord) -> str:
         if isinstance(last, dict):
             return f"{last.get('type', '')}: {last.get('message', '')}"
     return record.reason or ""
+
+
+def _found(kit: QueueKit, queue: str | None, name: str) -> list[JobRecord]:
+    """The jobs of that name, in the store their queue went to where it moved."""
+    if queue is None:
+        return kit.run(lambda at: seeking.locate(kit.access, at, name))
+    found = kit.run(lambda at: seeking.record(kit.access, at, queue, name))
+    return [] if found is None else [found]
+
+
+def _elsewhere(session: Session, queue: str, change: Change, answer: Changed) -> Changed:
+    """The answer itself, or that of the other store where the job is there."""
+    if answer.no is not No.MOVED:
+        return answer
+    kit = session.kit
+    try:
+        return kit.run(lambda at: seeking.change(kit.access, at, queue, change))
+    except Moved:
+        return answer
 
 
 def _batches(records: Sequence[JobRecord]) -> Iterator[tuple[str, int, Sequence[JobRecord]]]:

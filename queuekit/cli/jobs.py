@@ -12,7 +12,7 @@ from queuekit.cli import exits, screen
 from queuekit.cli.selection import Asked, InQueue, InState, OfTask, Since, state_of, takes_selection
 from queuekit.cli.session import Json, Session, of, reading
 from queuekit.domain import names
-from queuekit.domain.query import Verb
+from queuekit.domain.query import Position, Verb
 from queuekit.domain.state import State
 from queuekit.errors import Conflict, InvalidOption
 
@@ -96,10 +96,12 @@ def why(context: typer.Context, job: Ref, json: Json = False) -> None:
     queue, name = _resolve(session, job)
     store = session.store()
     position = session.ask(store.position(queue, name))
+    found = session.kit.get(name, queue=queue)
+    if position is None and found is not None:
+        position = Position(state=found.state, reasons=["its queue moves, or moved: it is in the other store"])
     if position is None:
         raise _missing(session, job)
     reasons = list(position.reasons)
-    found = session.kit.get(name, queue=queue)
     if found is not None and found.state is position.state:
         if found.state is State.DELAYED and found.run_at is not None:
             reasons.append(f"due {screen.when(found.run_at)}")

@@ -20,8 +20,9 @@ from queuekit.cli.session import Json, Session, of, reading
 from queuekit.clock import to_datetime
 from queuekit.domain.duration import format_duration
 from queuekit.domain.job import Retention
-from queuekit.domain.limits import Limits
+from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.names import queue_name
+from queuekit.domain.outcome import Home
 from queuekit.domain.state import State
 from queuekit.errors import InvalidOption
 
@@ -58,11 +59,14 @@ def show(context: typer.Context, queue: Name, json: Json = False) -> None:
             "totals": totals,
             "paused": counts.paused,
         }
-        screen.show_json({**body, "suspect": counts.suspect, "home": conf.home, "rev": conf.rev, **layers})
+        screen.show_json(
+            {**body, "suspect": counts.suspect, "home": conf.home, "to": conf.to, "rev": conf.rev, **layers}
+        )
         return
     screen.fields(
         {
             "queue": queue,
+            "lives": _lives(conf),
             "paused": counts.paused if counts.paused is None else counts.paused or "yes",
             "now": ", ".join(f"{n} {state}" for state, n in counts.states.items() if n) or "empty",
             "ever": ", ".join(f"{n} {name}" for name, n in totals.items() if n) or "nothing",
@@ -71,6 +75,17 @@ def show(context: typer.Context, queue: Name, json: Json = False) -> None:
             "in force": _pairs(layers["effective"]),
         }
     )
+
+
+def _lives(conf: QueueConf) -> str:
+    """Where a queue is."""
+    said = {
+        Home.MOVING: "here; it moves to {}",
+        Home.ARRIVING: "in {}; it moves here",
+        Home.GONE: "in {} now",
+        Home.HERE: "here; its last jobs still come from {}",
+    }
+    return "here" if conf.to is None else said[conf.home].format(conf.to)
 
 
 @app.command()
