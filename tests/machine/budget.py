@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from queuekit import clock, ids
-from queuekit.testing.machine import Difference, Duel, machine_of, shrunk
+from queuekit.testing.machine import Difference, Duel, machine_of, moving_machine_of, shrunk
 from queuekit.testing.machine.duel import Tally
 
 SECONDS: Final = float(os.environ.get("QUEUEKIT_FUZZ", "0"))  # of each machine; 0: the bounded runs of CI
@@ -23,13 +23,13 @@ PATIENCE: Final = 300 + 3 * SECONDS  # seconds until a test counts as hung
 Begin = Callable[[bool], Duel]
 
 
-def drive(begin: Begin, name: str, runs: int) -> None:
+def drive(begin: Begin, name: str, runs: int, *, moving: bool = False) -> None:
     """Run a machine: `runs` times from a seed that the name gives, or from new seeds until the time is over.
 
     Raises Difference, of as few steps as could be found.
     """
     for number in _seeds(name):
-        machine = seed(number)(machine_of(begin))
+        machine = seed(number)(moving_machine_of(begin) if moving else machine_of(begin))
         print(f"{name}: seed {number}")
         found: Difference | None = None
         try:
@@ -61,7 +61,7 @@ def too_slow(tally: Tally) -> bool:
     return tally.given_up * 4 > tally.runs * 3
 
 
-def check(tally: Tally, *, faults: bool = True) -> None:
+def check(tally: Tally, *, faults: bool = True, moving: bool = False) -> None:
     """A machine that did little proves little. Raises AssertionError."""
     print(tally)
     assert not too_slow(tally), f"this machine is too slow to compare times: {tally}"
@@ -69,5 +69,8 @@ def check(tally: Tally, *, faults: bool = True) -> None:
     known = ("Put", "Work", "claims", "Alter", "Recover", "refused", "Stale")
     for what in known if tally.steps > 2000 else known[:5] if tally.steps > 500 else known[:3]:
         assert tally.seen[what], f"never seen: {what}; {tally}"
+    if moving:
+        for what in ("Move", "Out", "Confirm", "In", "parcels", "moved"):
+            assert tally.seen[what], f"never seen: {what}; {tally}"
     if faults:
         assert tally.injected >= tally.runs // 4, f"few faults were injected: {tally}"

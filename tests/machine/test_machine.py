@@ -23,16 +23,18 @@ class Case:
     stores: tuple[str, ...]
     runs: int
     blocking: bool = True
+    moving: bool = False
 
     @property
     def name(self) -> str:
-        return "-".join(self.stores) + ("" if self.blocking else "-async")
+        return "-".join(self.stores) + ("" if self.blocking else "-async") + ("-moving" if self.moving else "")
 
 
 CASES = (
     Case(("sqlite",), 30), Case(("redis",), 30), Case(("mongo",), 8), Case(("redis", "mongo"), 4),
     Case(("redis", "sqlite"), 10), Case(("redis",), 6, blocking=False), Case(("mongo",), 3, blocking=False),
-    Case(("sqlite",), 4, blocking=False),
+    Case(("sqlite",), 4, blocking=False), Case(("sqlite",), 10, moving=True), Case(("redis",), 10, moving=True),
+    Case(("mongo",), 4, moving=True),
 )  # fmt: skip
 STORES = ("sqlite", "redis", "mongo")
 TRIES = 8
@@ -48,10 +50,10 @@ def test_random_steps_have_one_meaning(case: Case, request: pytest.FixtureReques
     tally = Tally()
     for name in (case.name, *(f"{case.name} {n}" for n in range(2, TRIES))):
         tally = Tally()
-        drive(duels(makers, tally, blocking=case.blocking), name, case.runs)
+        drive(duels(makers, tally, blocking=case.blocking), name, case.runs, moving=case.moving)
         if not too_slow(tally):  # else what else runs here may be over soon
             break
-    check(tally)
+    check(tally, moving=case.moving)
 
 
 @pytest.mark.parametrize("name", KEPT)

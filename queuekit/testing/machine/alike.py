@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from queuekit.domain.job import JobRecord
+from queuekit.domain.moving import Parcel, Standing
 from queuekit.domain.outcome import Exchange
 from queuekit.domain.state import State
 
@@ -19,9 +20,10 @@ HALF: Final = UNIT // 2
 QUARTER: Final = UNIT // 4
 MOMENTS: Final = frozenset({
     "created_at", "run_at", "claimed_at", "lease_until", "ended_at", "expires_at", "now", "next_at", "grace_until",
-    "seen",
+    "seen", "key_expires", "expires",
 })  # fmt: skip
 LENGTHS: Final = frozenset({"oldest_waiting"})
+UNLIKE: Final = {"place": 0, "epoch": 0}  # of a record: they mean something only in their own store
 SHOWN: Final = 12  # differences in a message
 
 
@@ -52,11 +54,17 @@ def answer(value: object, base: int) -> Any:
     """A reply; the places in it mean something only beside others of their store."""
     told = plain(value, base)
     if isinstance(value, JobRecord):
-        told["place"] = 0
+        told |= UNLIKE
+    if isinstance(value, Standing):
+        told |= {"mark": 0, "base": 0, "settles_at": 0}
+    if isinstance(value, list):
+        for one, parcel in zip(told, value, strict=True):
+            if isinstance(parcel, Parcel):
+                one["record"] |= UNLIKE
     if isinstance(value, Exchange):
         told["refused"].sort(key=lambda refusal: refusal[0])  # in order for each job; that is all a worker can use
         for claim in told["claims"]:
-            claim["place"] = 0
+            claim |= UNLIKE
     if isinstance(value, int) and not isinstance(value, bool) and value > base // 2:
         return round((value - base) / QUARTER) / 4  # `beat` answers the time itself
     return told
@@ -69,7 +77,7 @@ def records(found: Iterable[JobRecord | None], base: int) -> dict[str, Any]:
     rank = {job.id: n for n, job in enumerate(sorted(standing, key=lambda job: job.place))}
     told = {job.id: plain(job, base) for job in jobs}
     for name, one in told.items():
-        one["place"] = rank.get(name)
+        one |= UNLIKE | {"place": rank.get(name)}
     return told
 
 

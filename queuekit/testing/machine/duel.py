@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from queuekit import clock
 from queuekit.domain.job import JobSpec, UniqueKey
 from queuekit.domain.limits import Limits
-from queuekit.domain.outcome import Ask, Exchange, Op, Recovery
+from queuekit.domain.moving import Standing
+from queuekit.domain.outcome import Ask, Exchange, Home, Op, Recovery
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
 from queuekit.errors import QueueKitError
+from queuekit.store.parts import MovingStore
 from queuekit.testing.machine import alike
+from queuekit.testing.machine.moves import In, Move, Out, Restore
 from queuekit.testing.machine.script import script
 from queuekit.testing.machine.side import Side, Slow
 from queuekit.testing.machine.steps import Configure, Obliterate, Pass, Prune, Put, Q, Skew, Step, Work
@@ -71,6 +74,8 @@ class Duel:
         self.over = False
         self.began_tidy = self.plan.tidy
         self.jobs: dict[str, dict[str, Any]] = {}  # as they were last seen, on the first side
+        self.standing: Standing | None = None  # since a mover was here
+        self.journal: dict[str, Any] | None = None
         self.tally.runs += 1
 
     @property
@@ -132,7 +137,8 @@ class Duel:
         if self.plan.tidy:
             self.each(self._tidied)
         self.look()
-        if self.those(State.ACTIVE) and any(isinstance(one, Recovery) and one.calm for one in told):
+        runs = any(self.jobs[name]["token"] is not None for name in self.those(State.ACTIVE))  # not for a mover
+        if runs and any(isinstance(one, Recovery) and one.calm for one in told):
             self.fail(["a recovery calls a queue calm in which jobs are active"])
         return told[0]
 
@@ -149,6 +155,13 @@ class Duel:
         if isinstance(told, Exchange):
             self.tally.seen["claims"] += len(told.claims)
             self.tally.seen["refused"] += len(told.refused)
+        if isinstance(told, Standing):
+            self.standing = told
+        if isinstance(step, Out) and isinstance(told, list):
+            self.tally.seen["parcels"] += len(told)
+        if isinstance(step, In) and isinstance(told, list):
+            self.tally.seen["clashes"] += len(told)
+            self.tally.seen["moved"] += len(step.cargo) - len(told)
 
     # ------------------------------------------------------------------ comparing
 
@@ -192,6 +205,8 @@ class Duel:
             self.same("oldest_waiting", waited)
         if not self.tolerance.counted(totals[0], totals[1]):
             self.same("totals", totals)
+        if self.standing is not None:
+            self.look_aside()
         turn = len(self.steps)
         deep = self.plan.deep
         for state in STATES if deep else (STATES[turn % len(STATES)],):
@@ -200,6 +215,26 @@ class Duel:
             self.same(f"position {name}", self.each(partial(self._position, name)))
         if deep or turn % 5 == 0:
             self.look_around()
+
+    def look_aside(self) -> None:
+        """What a mover reads."""
+        journals = self.each(lambda side: alike.plain(side.run(_mover(side).journal(Q)), side.base))
+        self.same("journal", journals)
+        self.journal = journals[0]
+        for batch in (journals[0] or {}).get("taken", ()):
+            self.same(f"taken {batch}", self.each(lambda side, n=batch: side.run(_mover(side).taken(Q, n))))  # type: ignore[misc]  # of this turn
+        for after in ("", "a"):
+            self.same("running", self.each(lambda side, a=after: self._parcels(side, a)))  # type: ignore[misc]  # of this turn
+        keys = self.each(lambda side: alike.plain(side.run(_mover(side).timed_keys(Q, "", 9)), side.base))
+        self.same("timed_keys", keys)
+        self.same("known", self.each(self._known))
+
+    def _parcels(self, side: Side, after: str) -> Any:
+        return alike.answer(side.run(_mover(side).running(Q, after, 3)), side.base)
+
+    def _known(self, side: Side) -> Any:
+        known = side.run(_mover(side).known(Q, IDS, KEYS))
+        return None if known is None else [sorted(known.ids), known.keys]
 
     def look_around(self) -> None:
         """What changes seldom: configuration, workers, where a job is."""
@@ -230,8 +265,16 @@ class Duel:
 
     # ------------------------------------------------------------------ the end
 
+    def come_home(self, epoch: int) -> None:
+        """End every move: what is out goes back, and the queue is simply here."""
+        for batch in (self.journal or {}).get("out", ()):
+            self.do(Restore(epoch=epoch, batch=batch))
+        self.do(Move(epoch=epoch + 1, home=Home.HERE))
+
     def finish(self) -> None:
         """What no reading shows: who holds the keys, and in which order all that is left is claimed."""
+        if self.standing is not None:
+            self.come_home(self.standing.conf.epoch)
         self.do(Configure(override=Limits()))
         unique = [UniqueKey(key) for key in KEYS]
         self.do(
@@ -247,6 +290,10 @@ class Duel:
         self.plan.deep = True
         self.do(Prune())
         self.do(Obliterate(force=True, limit=4))
+
+
+def _mover(side: Side) -> MovingStore:
+    return cast("MovingStore", side.stores[0])
 
 
 def replay(duel: Duel, steps: Iterable[Step]) -> None:

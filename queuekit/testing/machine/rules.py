@@ -129,6 +129,10 @@ class Machine(RuleBasedStateMachine):
             self.sent.append((self.duel.units, step))
         return told
 
+    def asks(self, who: int) -> bool:
+        """Whether a producer asks the other store first; where no queue moves nobody need."""
+        return False
+
     def keep(self, retention: Retention | None) -> Retention | None:
         assert self.duel is not None
         return self.duel.tolerance.keep(retention, tidy=self.duel.plan.tidy)
@@ -151,7 +155,7 @@ class Machine(RuleBasedStateMachine):
             for job in jobs
         )
         actor = f"p{who % 2}"
-        step = Put(op=self.op(actor), jobs=moved, **luck.said(actor))
+        step = Put(op=self.op(actor), jobs=moved, asked=self.asks(who), **luck.said(actor))
         self.made(step, self.do(step))
 
     @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=False), min_size=1, max_size=6), luck=draws.lucks())

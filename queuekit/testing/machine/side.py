@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from queuekit import clock
+from queuekit.domain.moving import Parcel
 from queuekit.errors import QueueKitError, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.protocol import Capabilities, JobStore
@@ -17,6 +18,7 @@ from queuekit.testing.conformance.harness import Harness
 from queuekit.testing.faults.plan import Fault, Faults, Rule
 from queuekit.testing.faults.port import faulty_store
 from queuekit.testing.machine.alike import UNIT
+from queuekit.testing.machine.moves import Move
 from queuekit.testing.machine.steps import Configure, Obliterate, Pass, Q, Restart, Skew, Step, Trouble
 
 R = TypeVar("R")
@@ -51,6 +53,8 @@ class Side:
         self.harness, self.blocking, self.faults = harness, blocking, faults
         self.strikes = [Strike() for _ in range(HOSTS)]
         self.rev: int | None = None  # of the configuration, when the step began
+        self.cargo: dict[str, Parcel] = {}  # what was checked out, by id
+        self.room = 0  # the first place made for what arrives
         self._loop = None if blocking else asyncio.new_event_loop()
         self.stores: list[JobStore] = [self._open(host) for host in range(HOSTS)]
         self.base = self.run(self.stores[0].ping()).now
@@ -113,7 +117,7 @@ class Side:
         self.rev = None
         before = clock.monotonic()
         told = self._made(step)
-        if isinstance(step, (Configure, Obliterate)):
+        if isinstance(step, (Configure, Obliterate, Move)):
             for store in self.stores:  # other processes may hear of it a second late (tolerance.py)
                 self.run(store.conf(Q))
         if clock.monotonic() - before > PATIENCE:

@@ -53,10 +53,11 @@ class Step:
 class Put(Step):
     op: Op
     jobs: tuple[JobSpec, ...]
+    asked: bool = False
 
     async def call(self, side: Side, store: JobStore) -> Enqueued:
         jobs = [replace(job, run_at=side.at(job.run_at), expires_at=side.at(job.expires_at)) for job in self.jobs]
-        return await store.enqueue(Q, jobs, self.op)
+        return await store.enqueue(Q, jobs, self.op, None, self.asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from queuekit.domain.outcome import Outcome, Refusal
 from queuekit.domain.query import Change
 from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
+from queuekit.testing.machine.moves import Confirm, Restore, Unhold
 from queuekit.testing.machine.script import troubled
 from queuekit.testing.machine.steps import Prune, Put, Recover, Renew, Step, Trouble, Work
 
@@ -48,13 +49,15 @@ class Tolerance:
         """
         if not isinstance(told, dict):
             # Repeated by nature: the repeat finds the work done and says so.
-            return None if troubled(step) and isinstance(step, Prune) else told
+            return None if troubled(step) and isinstance(step, (Prune, Restore, Unhold)) else told
         if isinstance(step, Renew) and self.strays:
             told = told | {"strays": None}
         if isinstance(step, (Put, Work)) and (troubled(step) or (self.forgetful and step.reborn)):
             told = told | {"replayed": None}  # whether the lost try did anything is what the trouble leaves open
         if isinstance(step, Work):
             told = told | {"refused": _refused(step, told["refused"])} | ({"more": None} if late else {})
+        if troubled(step) and isinstance(step, Confirm):
+            return None  # the repeat finds them gone already
         if troubled(step) and isinstance(step, Recover):
             return None  # as with prune: what the lost try recovered is in no answer
         return told

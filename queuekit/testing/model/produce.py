@@ -24,6 +24,7 @@ class Produce(Base):
                 return Enqueued(now=now, receipts=known.answer, replayed=True)
             if within is not None:
                 raise Unsupported("the model store writes within nobody's transaction")
+            self._fit(jobs)
             conf = q.conf
             if conf.home in (Home.MOVING, Home.GONE):
                 raise Moved(f"queue {queue} is {conf.home}: it lives in {conf.to}", to=conf.to)
@@ -36,17 +37,21 @@ class Produce(Base):
                 self.wake(q)
             return Enqueued(now=now, receipts=receipts)
 
-    def _check(self, q: QueueData, jobs: Sequence[JobSpec], now: int) -> None:
-        """Everything that refuses the whole call, before anything is written."""
+    def _fit(self, jobs: Sequence[JobSpec]) -> None:
+        """What no store would take, wherever the queue is."""
         if len(jobs) > BATCH_MAX:
             raise InvalidOption(f"{len(jobs)} jobs in one call are over the limit of {BATCH_MAX}")
-        new, keys = set[str](), set[str]()
         for spec in jobs:
             if spec.group is not None:
                 raise Unsupported("this store has no groups")
             wrong = limits_error(spec.body, self.limit)
             if wrong is not None:
                 raise PayloadTooLarge(f"job {spec.id}: {wrong}")
+
+    def _check(self, q: QueueData, jobs: Sequence[JobSpec], now: int) -> None:
+        """Everything that refuses the whole call, before anything is written."""
+        new, keys = set[str](), set[str]()
+        for spec in jobs:
             if spec.id in q.jobs or spec.id in new:
                 continue
             key = spec.unique
