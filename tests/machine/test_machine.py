@@ -34,7 +34,7 @@ CASES = (
     Case(("sqlite",), 30), Case(("redis",), 30), Case(("mongo",), 8), Case(("redis", "mongo"), 4),
     Case(("redis", "sqlite"), 10), Case(("redis",), 6, blocking=False), Case(("mongo",), 3, blocking=False),
     Case(("sqlite",), 4, blocking=False), Case(("sqlite",), 10, moving=True), Case(("redis",), 10, moving=True),
-    Case(("mongo",), 4, moving=True),
+    Case(("mongo",), 3, moving=True),
 )  # fmt: skip
 STORES = ("sqlite", "redis", "mongo")
 TRIES = 8

@@ -227,7 +227,8 @@ class Duel:
             self.same("running", self.each(lambda side, a=after: self._parcels(side, a)))  # type: ignore[misc]  # of this turn
         keys = self.each(lambda side: alike.plain(side.run(_mover(side).timed_keys(Q, "", 9)), side.base))
         self.same("timed_keys", keys)
-        self.same("known", self.each(self._known))
+        if not isinstance(self.steps[-1], Move):  # then a store may still wait for calls that began before
+            self.same("known", self.each(self._known))
 
     def _parcels(self, side: Side, after: str) -> Any:
         return alike.answer(side.run(_mover(side).running(Q, after, 3)), side.base)

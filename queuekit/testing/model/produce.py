@@ -91,7 +91,7 @@ class Produce(Base):
         return Receipt(spec.id, True)
 
     def _replace(self, q: QueueData, job: JobRecord, spec: JobSpec, due: int | None, now: int) -> None:
-        """Debounce: the holder of the key takes the new job's content and time, unless it runs, is parked or checked out."""
+        """Debounce: the holder of the key takes the new job's content and time, unless it runs, is parked or out."""
         if job.state not in (State.WAITING, State.DELAYED) or job.id in q.absent:
             return
         if spec.unique is not None and spec.unique.max_wait is not None and due is not None:
