@@ -284,7 +284,10 @@ def test_after_an_abort_the_queue_stands_at_the_source() -> None:
 def test_only_named_jobs_may_be_doubled_after_a_failover() -> None:
     history = good()
     accepted_at_both_sides(history)
+    history.totals["completed"] = 7
     assert rules(history, Promises(doubled=frozenset({"a"}))) == set()
+    history.totals["completed"] = 8
+    assert rules(history, Promises(doubled=frozenset({"a"}))) == {Rule.TOTALS}
     assert Rule.ACCEPTED in rules(history, Promises(doubled=frozenset({"b"})))
 
 

@@ -289,10 +289,11 @@ def _states(history: History, promises: Promises) -> Iterator[Breach]:
 
 
 def _totals(history: History, promises: Promises) -> Iterator[Breach]:
+    """A recount; a job that ran to its end at both sides was counted by both."""
     states = Counter(one.state for one in history.final)
     for total, there in (("enqueued", len(history.final)), *((end, states[end]) for end in sorted(ENDS))):
         told = history.totals.get(total, 0)
-        if promises.exact_totals and told != there:
+        if promises.exact_totals and not there <= told <= there + len(promises.doubled):
             yield Breach(Rule.TOTALS, total, f"total {told}, held {there}")
 
 

@@ -83,7 +83,7 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
             await asyncio.gather(*workers)
     except TimeoutError:
         raise AssertionError(
-            f"{ground.name} {queue} ({load.about}) never came to rest: {await standing(load)}"
+            f"{ground.name} {queue} ({load.about}) never came to rest: {await standing(load)}; {lives[-1:]}"
         ) from None
     finally:
         for task in (*workers, *producers):

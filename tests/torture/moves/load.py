@@ -24,6 +24,7 @@ from tests.torture.moves.judge import SOURCE, TARGET, Asked, History, Run
 R = TypeVar("R")
 LEASE = 600_000  # ms: nobody dies here, so nothing runs out
 OTHER = {SOURCE: TARGET, TARGET: SOURCE}
+WHO = PRODUCERS, WORKERS = "producers", "workers"
 PRIORITIES = (3, 5, 5, 5)
 LONG = "long"  # jobs whose first run lasts until the target has opened
 GIVEN_BACK = "long1"  # and of these, the one whose worker is told to end
@@ -45,7 +46,7 @@ class Load:
         self.leases: dict[str, int] = {}  # ms, of workers that will die
         self.held: dict[str, int] = {}  # how much they have
         self.keepers: set[str] = set()  # workers that end nothing
-        self._awake = {side: asyncio.Event() for side in OTHER}
+        self._awake = {(side, who): asyncio.Event() for side in OTHER for who in WHO}
         self._busy = dict.fromkeys(OTHER, 0)
         self.pace = 0.01  # seconds between two calls of a worker, at most
         self._tick = tick
@@ -65,9 +66,9 @@ class Load:
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
 
-    async def _let(self, side: str, call: Callable[[], Awaitable[R]]) -> R:
+    async def _let(self, side: str, who: str, call: Callable[[], Awaitable[R]]) -> R:
         """As `_sure`, but not while this side's clients rest."""
-        await self._awake[side].wait()
+        await self._awake[side, who].wait()
         self._busy[side] += 1
         try:
             return await self._sure(call)
@@ -76,13 +77,15 @@ class Load:
 
     async def rest(self, side: str) -> None:
         """Its clients enqueue, claim and settle nothing from now on; returns when nothing is under way."""
-        self._awake[side].clear()
+        for who in WHO:
+            self._awake[side, who].clear()
         while self._busy[side]:  # noqa: ASYNC110  calls under way end soon
             await asyncio.sleep(0.005)
 
-    def go_on(self, side: str) -> None:
-        """They work again."""
-        self._awake[side].set()
+    def go_on(self, side: str, *those: str) -> None:
+        """They work again; or only those."""
+        for who in those or WHO:
+            self._awake[side, who].set()
 
     def _op(self, lane: str) -> Op:
         last = self._lanes.get(lane) or Op(ids.nonce(), 0)
@@ -133,7 +136,7 @@ class Load:
                 await asyncio.sleep(0.005)
 
     async def _enqueue(self, side: str, specs: Sequence[JobSpec], op: Op, asked: bool) -> Enqueued:
-        return await self._let(side, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
+        return await self._let(side, PRODUCERS, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
 
     async def _ask(self, side: str, specs: Sequence[JobSpec]) -> list[Enqueued] | None:
         """What the source says of ids and keys: None for "ask later", a reply where one of them is there."""
@@ -227,7 +230,9 @@ class Load:
         outcomes = [Outcome(run.job, run.token, self._kind(run), delay=20) for run in ended]
         want = 0 if self.over.is_set() else max(0, slots - len(holding) + len(ended))
         ask = Ask(want=want, lease=self.leases.get(name, LEASE), worker=name)
-        reply: Exchange = await self._let(side, lambda: self.stores[side].exchange(self.queue, op, outcomes, ask))
+        reply: Exchange = await self._let(
+            side, WORKERS, lambda: self.stores[side].exchange(self.queue, op, outcomes, ask)
+        )
         given, refused = self._tick(), dict(reply.refused)
         for run in ended:
             holding.remove(run)

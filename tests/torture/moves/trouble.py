@@ -19,7 +19,7 @@ from queuekit.testing.servers import HOST, RedisServer, Server
 from tests.torture.moves.ground import RealGround
 from tests.torture.moves.judge import SOURCE, TARGET
 from tests.torture.moves.kill import Ground, Lived, Script
-from tests.torture.moves.load import Load
+from tests.torture.moves.load import WORKERS, Load
 from tests.torture.moves.sites import Aim, Site
 from tests.torture.wire import Wire
 
@@ -190,13 +190,16 @@ def fails_over(ground: RealGround, redis: Replicated, cut: Aim, stop: Aim, *, wo
         redis.link.cut()
         lives.append(await ground.move(load.queue, "resume", stop))
         assert lives[1].killed, f"it never came to {stop}: {lives[1].said}"
+        if stop.site.step != "confirm":
+            while sum(run.side == TARGET for run in load.history.runs) < 5:  # noqa: ASYNC110  it is open, so they come
+                await asyncio.sleep(0.01)
         await redis.fail_over()
         load.failed_over = ground.tick()
         store = backend(redis.replica.url).asynchronous(redis.replica.url, StoreOptions(namespace=ground.namespace))
         await store.open()
         await ground.replace(SOURCE, redis.replica.url, cast("MovingStore", store))
+        load.go_on(SOURCE, WORKERS)  # what a producer is told now, at a source that knows of no move, nobody can keep
         if works_between:
-            load.go_on(SOURCE)
             await asyncio.sleep(0.5)
         lives.append(await ground.move(load.queue, "resume", None))
         load.go_on(SOURCE)
