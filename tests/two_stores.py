@@ -150,7 +150,9 @@ class Move:
 
     def back(self) -> Move:
         """The same the other way round, not begun."""
-        return Move(self.target, self.source, queue=self.queue, names=(self.target_name, self.source_name))
+        other = Move(self.target, self.source, queue=self.queue, names=(self.target_name, self.source_name))
+        other.batch = self.batch  # numbers that a store has seen mean what they meant then
+        return other
 
     def _do(self, call: Coroutine[Any, Any, R]) -> R:
         return direct(call)
