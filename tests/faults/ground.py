@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from queuekit import clock
 from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome
-from queuekit.domain.query import Change, Verb, WorkerBeat
+from queuekit.domain.query import Change, Verb, Where, WorkerBeat
+from queuekit.domain.state import State
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 
 NAMES: Final = ("a", "b", "c", "d", "e", "f")  # every id that a scene uses
@@ -24,7 +26,9 @@ MINUTE: Final = 60_000
 HOUR: Final = 3_600_000
 NEVER_AWAY: Final = 3650 * 24 * HOUR
 TIMES: Final = ("created_at", "run_at", "claimed_at", "lease_until", "ended_at", "expires_at")
-MOMENTS: Final = ("now", "next_at", "lease_until", "grace_until")
+MOMENTS: Final = ("now", "next_at", "lease_until", "grace_until", "key_expires", "expires")
+UNTOLD: Final = ("replayed", "mark", "base", "settles_at")  # places and moments of one store
+MOVER: Final = ("authority", "checkout", "import_batch", "confirm", "restore", "unhold")  # the part's changing verbs
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
 
@@ -92,6 +96,16 @@ class Ground:
         if verb in ("configure", "obliterate"):
             conf = await store.conf(queue)
             seen["conf"] = (conf.rev, conf.declared, conf.override)
+        if verb in MOVER:
+            mover = cast("MovingStore", store)
+            journal, conf = await mover.journal(queue), await store.conf(queue)
+            seen["authority"] = (conf.home, conf.to, conf.epoch)
+            seen["journal"] = journal
+            seen["taken"] = [await mover.taken(queue, batch) for batch in (journal.taken if journal else ())]
+            seen["running"] = [parcel.record.id for parcel in await mover.running(queue, "", 9)]
+            seen["keys"] = [(key.key, key.id) for key in await mover.timed_keys(queue, "", 9)]
+            pages = [await store.find(queue, Where(state=each)) for each in State]
+            seen["lines"] = [[job.id for job in found.records] for found in pages]
         if verb == "beat":
             seen["workers"] = [beat.pid for beat in await store.workers() if beat.id == self.beat.id]
         return seen
@@ -122,11 +136,9 @@ class Ground:
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
             said = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
             return {
-                name: self.steps(value)
-                if name in ("now", "next_at", "lease_until", "grace_until")
-                else self.answer(value)
+                name: self.steps(value) if name in MOMENTS else self.answer(value)
                 for name, value in said.items()
-                if name != "replayed"
+                if name not in UNTOLD
             }
         return given.replace(self.queue, "") if isinstance(given, str) else given
 

@@ -12,16 +12,19 @@ import pytest
 from queuekit.domain.outcome import Kind
 from queuekit.domain.query import Verb
 from queuekit.domain.state import State
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Harness
+from tests.faults import moves
 from tests.faults.engine import FAULTS, Theatre, table
 from tests.faults.scenes import SCENES
 
+assert moves.SCENES is SCENES  # the mover's are among them
 VERBS = sorted({scene.verb for scene in SCENES.values()})
 LAGGING = ("mongo",)  # seam.md: totals at most a call late, a lost reply may drop some, never add
 LOOKING = {
     "capabilities", "open", "close", "ping", "get", "locate", "find", "count", "position", "queues", "workers", "conf",
-    "wait",
+    "wait", "running", "timed_keys", "journal", "taken", "known",
 }  # fmt: skip
 
 
@@ -38,7 +41,7 @@ async def test_a_repeated_call_has_the_effect_of_one(
 
 
 def test_every_mutating_verb_has_scenes() -> None:
-    verbs = {name for name, _ in inspect.getmembers(JobStore) if not name.startswith("_")}
+    verbs = {name for name, _ in inspect.getmembers(MovingStore) if not name.startswith("_")}
     assert verbs - LOOKING == set(VERBS)
 
 
