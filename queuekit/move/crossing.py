@@ -45,6 +45,7 @@ class Crossing:
         self.source = End(source, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.target = End(target, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.flow = Flow(self.source, self.target, options, self.report, lambda: telling.batch(self.flow.note))
+        self.returns = False  # an abort: its source was the target
         self.rolled = False  # the source lost writes, and what moved is not confirmed anew yet
         self._seen = False  # all that runs at the source is held at the target
         self._recovered = -RECOVER
@@ -131,7 +132,11 @@ class Crossing:
         note.room = note.room or ROOM
         note.began, note.arriving = note.began or self.source.stand.now, note.arriving or self.target.stand.now
         note.source_epoch = self.source.epoch
-        self.flow.note, self.flow.places = note, Places(note, self.source.stand.mark)
+        mark = self.source.stand.mark
+        if self.returns:  # what came into being over there goes behind all that never left
+            there = Note.load(theirs.note)
+            mark = min(mark, there.base + there.room)
+        self.flow.note, self.flow.places = note, Places(note, mark)
         self.flow.clashing.clear()
         self.report.clashes.clear()
         self._seen = False

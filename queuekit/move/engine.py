@@ -181,6 +181,7 @@ class Run:
                 await turn.once(turn.take_back, self._crossing(self.pair, name))
                 continue
             crossing = self._crossing(there, name)
+            crossing.returns = True
             crossing.telling.enter(Phase.BACK)
             await turn.turn(self._unheard(name))
             await crossing.steadily(crossing.jobs, first=True)

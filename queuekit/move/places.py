@@ -28,7 +28,7 @@ class Places:
 
     def __init__(self, note: Note, mark: int) -> None:
         self.note = note
-        self.mark = mark  # the source's last place when the move began
+        self.mark = mark  # the source's last place when the move began; the way back: the last that came from there
         self.held: dict[str, int] = {}  # place of each job that is held at the target
         self._running: list[tuple[list[Any], str]] = []
         self._parcels: dict[str, Parcel] = {}  # that run and are not held yet
