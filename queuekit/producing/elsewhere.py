@@ -69,12 +69,12 @@ def lost(access: Access, queue: str, said: Moved, why: str) -> Moved:
     if isinstance(said, Arriving):
         return Arriving(
             f"queue {queue!r}: its jobs are still coming from {to}, which must be asked for ids and unique keys first,"
-            f" {why}. Set {variable} to its URL. Nothing was done",
+            f" {why}. Set {variable} to its URL",
             to=said.to,
         )
     return Moved(
         f"queue {queue!r} lives in {to} now, {why}. Set {variable} to its URL and the queue is followed there, or point"
-        f" this process to it: {point_there(access, to)}. Nothing was done",
+        f" this process to it: {point_there(access, to)}",
         to=said.to,
     )
 
@@ -83,9 +83,7 @@ def undecided(queue: str, said: Moved, why: str) -> Moved:
     """The error of a caller whose queue is on its way for longer than a call may last."""
     error = Arriving if isinstance(said, Arriving) else Moved
     return error(
-        f"queue {queue!r} is on its way, {why}. Nothing was done: try again; queuekit migrate --resume if no"
-        " mover runs",
-        to=said.to,
+        f"queue {queue!r} is on its way, {why}: try again, and queuekit migrate --resume if no mover runs", to=said.to
     )
 
 

@@ -37,14 +37,11 @@ async def enqueue(
     except StoreUnavailable as error:
         if trip.doubtful:
             error.outcome = "unknown"
+        if trip.here is not trip.home:
+            error.add_note(f"queue {queue!r} lives in {trip.here.road.name} now (by {trip.here.road.origin})")
         raise
     except Moved as error:
-        if trip.doubtful:
-            error.add_note(
-                f"an earlier try got no answer and may have written it: {queue}/{specs[0].id}"
-                + (f" and {len(specs) - 1} more" if len(specs) > 1 else "")
-                + "; enqueue with the same id again is safe"
-            )
+        error.args = (f"{error}. {trip.written(specs)}",)
         raise
 
 
@@ -80,6 +77,13 @@ class _Trip:
             self.access.roads.keep(self.queue, self.here.road)
             elsewhere.tell(self.access, self.queue, self.here.road)
         return said
+
+    def written(self, specs: Sequence[JobSpec]) -> str:
+        """What the caller of a call that led nowhere must know."""
+        if not self.doubtful:
+            return "Nothing was enqueued"
+        what = f"{self.queue}/{specs[0].id}" + (f" and {len(specs) - 1} more" if len(specs) > 1 else "")
+        return f"An earlier try got no answer and may have written {what}: enqueue with the same id again is safe"
 
     async def _begin(
         self, specs: Sequence[JobSpec], op: Op, asked: bool, first: StoreUnavailable | Moved | None
@@ -155,6 +159,8 @@ class _Trip:
         """
         ids = [spec.id for spec in specs]
         keys = sorted({spec.unique.key for spec in specs if spec.unique is not None})
+        if "mover" not in source.entry.store.capabilities.parts:
+            raise elsewhere.lost(self.access, self.queue, said, f"but {source.road.origin} names one that cannot tell")
         mover = cast("Mover", source.entry.store)
         known = await source.entry.ask(partial(mover.known, self.queue, ids, keys))
         if known is None:

@@ -37,7 +37,7 @@ def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
         receipt = direct(_join(access, at, queue, [spec], template.within))[0]
         return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
-    if access.roads.known:
+    if access.roads.known and access.roads.of(queue) is not None:
         receipt = direct(_sent(access, at, template, spec, op))
     else:
         try:
@@ -60,7 +60,7 @@ async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any
         receipt = (await _join(access, at, queue, [spec], template.within))[0]
         return JobHandle.of(kit, queue, receipt.id, receipt.created, typed=template.typed)
     op = at.lanes.take()
-    if access.roads.known:
+    if access.roads.known and access.roads.of(queue) is not None:
         receipt = await _sent(access, at, template, spec, op)
     else:
         try:
@@ -147,7 +147,7 @@ async def _write(access: Access, at: Entry, queue: str, specs: list[JobSpec], wi
         return await _join(access, at, queue, specs, within)
     with at.lanes.op() as op, _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
         first = None
-        if not access.roads.known:
+        if not access.roads.known or access.roads.of(queue) is None:
             try:
                 return (await at.store.enqueue(queue, specs, op)).receipts
             except (StoreUnavailable, Moved) as error:

@@ -16,7 +16,7 @@ from queuekit import QueueKit, Settings, Unique, clock
 from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Ask, Home, Op
 from queuekit.errors import Arriving, Conflict, Moved, QueueFull, StoreUnavailable, Unsupported
-from queuekit.producing import access, roads
+from queuekit.producing import access, following, roads
 from queuekit.store.direct import direct
 from tests.two_stores import Worlds
 
@@ -142,6 +142,24 @@ def test_a_queue_that_did_not_move_is_asked_at_once_beside_one_that_did(worlds: 
     assert worlds.ids("blue", "other") == set()
 
 
+def test_a_queue_that_moved_makes_no_other_one_dearer(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds.move().through()
+    kit = worlds.kit()
+    send(kit, "plain")
+    trips: list[str] = []
+    real = following._Trip.__init__
+
+    def counted(self: Any, access: Any, at: Any, queue: str, within: Any) -> None:
+        trips.append(queue)
+        real(self, access, at, queue, within)
+
+    monkeypatch.setattr(following._Trip, "__init__", counted)
+    kit.queue("other").enqueue("t")
+    kit.enqueue_many([kit.queue("other").make("t")])
+    send(kit, "plain")
+    assert trips == ["q"]
+
+
 def test_what_was_remembered_is_bounded(worlds: Worlds, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roads, "_KEPT", 3)
     kit = worlds.kit()
@@ -204,7 +222,7 @@ def test_two_stores_that_send_round_in_circles_end_in_an_error_that_says_so(worl
     kit = worlds.kit(timeout=100)
     with pytest.raises(Moved, match=r"between two stores that both say moved.* queuekit migrate --resume") as caught:
         send(kit, how, id="x")
-    assert "Nothing was done" in str(caught.value)
+    assert str(caught.value).endswith("Nothing was enqueued")
     assert not isinstance(caught.value, Arriving)
     assert worlds.ids("red") | worlds.ids("blue") == set()
 
@@ -220,7 +238,7 @@ def test_without_a_url_the_caller_is_told_which_variable_to_set(worlds: Worlds, 
         send(kit, how)
     assert caught.value.to == "blue"
     assert "Set QUEUEKIT_TO_URL to its URL" in str(caught.value)
-    assert "set QUEUEKIT_URL to its URL. Nothing was done" in str(caught.value)
+    assert "set QUEUEKIT_URL to its URL. Nothing was enqueued" in str(caught.value)
     assert worlds.ids("red") | worlds.ids("blue") == set()
 
 
@@ -290,13 +308,37 @@ def test_an_error_of_the_other_store_reaches_the_caller(worlds: Worlds) -> None:
         send(kit, "plain")
 
 
+@every_way
+def test_another_store_that_is_away_is_told_with_what_led_there(worlds: Worlds, how: str) -> None:
+    worlds.move().through()
+    kit = worlds.kit(timeout=1)
+    real = kit.access._make
+
+    def away(settings: Settings, *, blocking: bool) -> Any:
+        store = real(settings, blocking=blocking)
+
+        async def enqueue(*args: Any) -> Any:
+            raise StoreUnavailable("no answer", outcome="refused")
+
+        if settings.url == "blue://":
+            store.enqueue = enqueue  # type: ignore[method-assign,assignment]  # made to be away
+        return store
+
+    kit.access._make = away  # type: ignore[method-assign]  # as above
+    with pytest.raises(StoreUnavailable) as caught:
+        send(kit, how)
+    assert caught.value.outcome == "refused"
+    assert "queue 'q' lives in blue now (by QUEUEKIT_TO_URL)" in caught.value.__notes__
+
+
 def test_an_unknown_outcome_before_a_move_that_cannot_be_followed_is_told(worlds: Worlds) -> None:
     move = worlds.move()
     kit = worlds.kit(to_url=None)
     lose_first(kit, move.begin)
     with pytest.raises(Moved) as caught:
         send(kit, "plain", id="x")
-    assert "q/x; enqueue with the same id again is safe" in caught.value.__notes__[0]
+    assert str(caught.value).endswith("may have written q/x: enqueue with the same id again is safe")
+    assert "Nothing" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- while jobs still come
