@@ -26,7 +26,7 @@ async def test_on_the_model_every_call_is_survived(scenario: str) -> None:
     await record(ground, table, [scenario], name)
     aims = table.points_of(ground.name, scenario)
     assert {aim.site.step for aim in aims} >= (VERBS if scenario == "move" else {"import_batch"})
-    await strike(ground, table, [(scenario, aim) for aim in aims], name, lanes=2)
+    await strike(ground, table, [(scenario, aim) for aim in aims], name, lanes=6)
     assert [str(breach[-1]) for breach in table.breaches] == []
     assert table.missed() == []
     assert len(table.hit) == len(aims) > 40

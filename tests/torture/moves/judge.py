@@ -36,6 +36,7 @@ class Rule(StrEnum):
     TOTALS = "a total is not what a recount gives"
     STANDING = "the queue does not stand where the move ended"
     AGREED = "the mover did not say that both sides agree"
+    ENDLESS = "a move came to no end"
     INJECTED = "too little happened to prove anything"
 
 
