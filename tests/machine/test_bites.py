@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from queuekit.domain.job import JobSpec
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Kind, Op, Outcome, Renewal
-from queuekit.domain.query import Change, Changed, Verb
+from queuekit.domain.moving import Clash, Confirmed, HeldKey, Parcel, Standing
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Kind, Op, Outcome, Recovery, Renewal
+from queuekit.domain.query import Change, Changed, Totals, Verb
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
@@ -119,6 +120,86 @@ class KeepsAll(ModelStore):
         return 0, False
 
 
+class AnyMover(ModelStore):
+    """Lets a mover in whose epoch is another's."""
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+        return await super().confirm(queue, self.peek(queue).conf.epoch, batch, ids)
+
+
+class TakesAgain(ModelStore):
+    """Takes a batch in as often as it comes."""
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        self.peek(queue).taken_in.pop(batch, None)
+        return await super().import_batch(queue, epoch, batch, parcels, keys, note)
+
+
+class BringsNoKeys(ModelStore):
+    """Forgets which parcels hold their keys."""
+
+    async def import_batch(
+        self, queue: str, epoch: int, batch: int, parcels: Sequence[Parcel], keys: Sequence[HeldKey], note: bytes
+    ) -> list[Clash]:
+        freed = [dataclasses.replace(parcel, holds=False) for parcel in parcels]
+        return await super().import_batch(queue, epoch, batch, freed, keys, note)
+
+
+class WorksWhileLeaving(ModelStore):
+    """Gives work in a queue that leaves."""
+
+    async def exchange(self, queue: str, op: Op, outcomes: Sequence[Outcome], ask: Ask) -> Exchange:
+        q = self.queue(queue)
+        conf = q.conf
+        q.conf = dataclasses.replace(conf, home=Home.HERE) if conf.home is Home.MOVING else conf
+        try:
+            reply = await super().exchange(queue, op, outcomes, ask)
+        finally:
+            q.conf = conf
+        return dataclasses.replace(reply, home=conf.home)
+
+
+class LosesHeld(ModelStore):
+    """Takes held jobs for those of a dead worker."""
+
+    async def recover(self, queue: str, limit: int = 100, every: int = 5000) -> Recovery:
+        for job in self.peek(queue).jobs.values():
+            if job.state is State.ACTIVE and job.token is None:
+                job.lease_until = job.claimed_at
+        return await super().recover(queue, limit, every)
+
+
+class NewPlaceWhenRestored(ModelStore):
+    """Puts what comes back behind all others."""
+
+    async def restore(self, queue: str, epoch: int, batch: int, ids: Sequence[str] | None = None) -> int:
+        q = self.peek(queue)
+        out = list(q.out.get(batch, ()))
+        back = await super().restore(queue, epoch, batch, ids)
+        for name in reversed(out):
+            q.jobs[name].place = q.back()
+        return back
+
+
+class OpensWhenOut(ModelStore):
+    """Forgets jobs that are out when the queue comes home."""
+
+    async def authority(
+        self, queue: str, epoch: int, by: str, home: Home, to: str | None, *, room: int = 0, add: Totals | None = None
+    ) -> Standing:
+        q = self.queue(queue)
+        out, q.out = q.out, {}
+        try:
+            return await super().authority(queue, epoch, by, home, to, room=room, add=add)
+        finally:
+            q.out = out
+
+
+MOVING = (
+    AnyMover, TakesAgain, BringsNoKeys, WorksWhileLeaving, LosesHeld, NewPlaceWhenRestored, OpensWhenOut,
+)  # fmt: skip
 BROKEN = (
     SameToken, NewPlace, ManySuspects, NoPriority, ForgetsCalls, EndlessKeys, RenewsLost, AnyRevision,
     DeafToCancels, KeepsAll,
@@ -152,6 +233,20 @@ def test_a_broken_promise_is_found(kind: type[ModelStore]) -> None:
     with pytest.raises(Difference):
         drive(against_the_model(kind, tally), kind.__name__, RUNS)
     print(tally)
+
+
+@pytest.mark.parametrize("kind", MOVING)
+def test_a_broken_promise_of_a_mover_is_found(kind: type[ModelStore]) -> None:
+    tally = Tally()
+    with pytest.raises(Difference):
+        drive(against_the_model(kind, tally), kind.__name__, RUNS, moving=True)
+    print(tally)
+
+
+def test_the_model_agrees_with_itself_while_it_moves() -> None:
+    tally = Tally()
+    drive(against_the_model(ModelStore, tally), "model moving", RUNS // 8, moving=True)
+    check(tally, faults=False, moving=True)
 
 
 def test_the_model_agrees_with_itself() -> None:

@@ -6,11 +6,13 @@ As in rules.py, what comes next follows from the answers alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from queuekit.domain.job import JobSpec
 from queuekit.domain.moving import Parcel, Standing
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
@@ -20,6 +22,7 @@ from queuekit.testing.machine.draws import Luck
 from queuekit.testing.machine.duel import KEYS, Duel
 from queuekit.testing.machine.moves import Cargo, Confirm, In, Move, Out, Restore, Shape, Unhold
 from queuekit.testing.machine.rules import Machine
+from queuekit.testing.machine.steps import Recover, Trouble
 
 FAR = "far"
 ROOM = 20
@@ -162,16 +165,48 @@ class MovingMachine(Machine):
 
     # ------------------------------------------------------------------ whole ways
 
-    @rule(
-        limit=st.sampled_from([2, 1000]), history=st.booleans(), shape=shapes, gone=st.booleans(),
-        late=st.lists(draws.picks, max_size=3), luck=draws.lucks(),
-    )  # fmt: skip
-    def tour(self, limit: int, history: bool, shape: Shape, gone: bool, late: list[int], luck: Luck) -> None:
-        """The queue leaves with what it has, and comes back with all of it: some as if it had run meanwhile."""
-        assert self.duel is not None
+    def leave(self, luck: Luck) -> None:
+        """Let the queue leave, with nothing out."""
         for batch in self.outs():
             self.do(Restore(epoch=self.epoch, batch=batch))
         self.go(Home.MOVING, luck=luck)
+
+    @rule(
+        jobs=st.lists(draws.specs(unique=False), max_size=2), limit=st.sampled_from([2, 1000]), history=st.booleans(),
+        turn=st.integers(0, 3), those=some, luck=draws.lucks(),
+    )  # fmt: skip
+    def part_of_the_way(
+        self, jobs: list[JobSpec], limit: int, history: bool, turn: int, those: list[int], luck: Luck
+    ) -> None:
+        """Jobs are out, and the mover turns back, goes on with some of them, or forgets them."""
+        assert self.duel is not None
+        if jobs:
+            self.put(0, jobs, Luck())
+        self.leave(luck)
+        self.batch += 1
+        told = self.do(Out(epoch=self.epoch, batch=self.batch, limit=limit, history=history, **luck.said()))
+        out = [one.record.id for one in told if isinstance(one, Parcel)] if isinstance(told, list) else []
+        some_of = tuple(dict.fromkeys(out[one % len(out)] for one in those)) if out else ()
+        if turn == 1:
+            self.do(Restore(epoch=self.epoch, batch=self.batch, ids=some_of, **luck.said()))
+        elif turn == 2:
+            self.do(Confirm(epoch=self.epoch, batch=self.batch, ids=some_of, **luck.said()))
+        elif turn == 3:
+            self.do(Restore(epoch=self.epoch, batch=self.batch, **luck.said()))
+        self.do(Move(epoch=self.epoch + 1, home=Home.HERE))
+
+    @rule(
+        jobs=st.lists(draws.specs(unique=True), max_size=2), limit=st.sampled_from([2, 1000]), history=st.booleans(),
+        shape=shapes, gone=st.booleans(), late=st.lists(draws.picks, max_size=3), luck=draws.lucks(),
+    )  # fmt: skip
+    def tour(
+        self, jobs: list[JobSpec], limit: int, history: bool, shape: Shape, gone: bool, late: list[int], luck: Luck
+    ) -> None:
+        """The queue leaves with what it has, and comes back with all of it: some as if it had run meanwhile."""
+        assert self.duel is not None
+        if jobs:
+            self.put(1, jobs, Luck())
+        self.leave(luck)
         left: list[str] = []
         for _ in range(6):
             self.batch += 1
@@ -188,8 +223,13 @@ class MovingMachine(Machine):
         self.intake += 1
         cargo = tuple(Cargo(name, rank % ROOM, shape) for rank, name in enumerate(left))
         self.ran |= set(left) if shape is Shape.RUNS else set()
-        self.do(In(epoch=self.epoch, batch=self.intake, cargo=cargo, at=self.duel.now - HALF, **luck.said()))
+        step = In(epoch=self.epoch, batch=self.intake, cargo=cargo, at=self.duel.now - HALF, **luck.said())
+        self.do(step)
+        if len(late) != 1:  # the same again has the effect of one
+            self.do(replace(step, trouble=Trouble.NONE))
         self.go(Home.HERE)
+        if shape is Shape.RUNS:
+            self.do(Recover(every=draws.NEVER_AWAY))
         if late and left:
             self.intake += 1
             names = dict.fromkeys(left[one % len(left)] for one in late)
