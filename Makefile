@@ -7,7 +7,7 @@ FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move depth around matrix clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move depth around matrix clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pa
 
 depth: $(INSTALLED)  ## whether a queue of a million jobs costs more than one of a thousand, on Redis
 	$(BIN)/python -m tests.bench.redis_depth $(ARGS)
+
+bench-move: $(INSTALLED)  ## how fast queues move between the stores; ARGS="--pairs redis-mongo --jobs 1000000"
+	$(BIN)/python -m tests.bench.move $(ARGS)
 
 around: $(INSTALLED)  ## 100,000 mixed jobs from Redis to MongoDB to SQLite to Redis, compared field by field
 	QUEUEKIT_SCALE=100000 $(BIN)/python -m pytest -q -s --durations=4 tests/move/test_round.py -k redis

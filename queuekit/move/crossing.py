@@ -45,6 +45,7 @@ class Crossing:
         self.source = End(source, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.target = End(target, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.flow = Flow(self.source, self.target, options, self.report, lambda: telling.batch(self.flow.note))
+        self._room = 0  # places that this process had set free
         self.returns = False  # an abort: its source was the target
         self.rolled = False  # the source lost writes, and what moved is not confirmed anew yet
         self._seen = False  # all that runs at the source is held at the target
@@ -93,6 +94,7 @@ class Crossing:
         else:
             room = 0 if target.home is Home.ARRIVING else 2 * total + ROOM
             await self.target.become(Home.ARRIVING, self.source.name, room=room)
+            self._room = room or self._room
         away = source.home is Home.GONE and self.target.home is Home.HERE
         await self.source.become(Home.GONE if away else Home.MOVING, self.target.name)
         if source.home is Home.HERE:
@@ -129,7 +131,7 @@ class Crossing:
             )
         if self.target.home is Home.ARRIVING:
             note.base = self.target.stand.base
-        note.room = note.room or ROOM
+        note.room = self._room or note.room or ROOM
         note.began, note.arriving = note.began or self.source.stand.now, note.arriving or self.target.stand.now
         note.source_epoch = self.source.epoch
         mark = self.source.stand.mark
