@@ -42,7 +42,7 @@ TESTS: Final = {
     ),
     "pymongo": (
         ["tests/contract", "-k", "mongo"],
-        ["tests/unit", "-k", "mongo"],
+        ["tests/unit", "-k", "mongo and not wheels"],
         ["tests/runtime", "-k", "mongo"],
         ["tests/faults/test_proxy.py", "-k", "mongo"],
     ),
@@ -53,7 +53,7 @@ TOUCHED: Final = "again or exchange or find or life or notify or opaque or produ
 BRIEF: Final = {
     driver: (
         ["tests/contract", "-k", f"{store} and not fake and ({TOUCHED})"],
-        ["tests/unit", "-k", store],
+        ["tests/unit", "-k", f"{store} and not wheels"],
         ["tests/runtime/test_store_away.py", "-k", store],
         ["tests/faults/test_proxy.py", "-k", store],
     )

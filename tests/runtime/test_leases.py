@@ -64,7 +64,7 @@ async def test_a_run_whose_job_was_taken_over_is_stopped_and_its_end_dropped(new
     async def robbed() -> str:
         started.set()
         try:
-            await asyncio.sleep(WAIT)
+            await asyncio.sleep(WAIT * 10)
         finally:
             stopped.set()
         return "never"
@@ -100,7 +100,7 @@ async def test_without_a_renewal_for_a_lease_the_run_is_fenced_and_the_job_given
         if runs == 1:
             started.set()
             try:
-                await asyncio.sleep(WAIT)
+                await asyncio.sleep(WAIT * 10)
             finally:
                 stopped.set()
         return "second run"
