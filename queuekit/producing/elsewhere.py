@@ -79,6 +79,16 @@ def lost(access: Access, queue: str, said: Moved, why: str) -> Moved:
     )
 
 
+def not_within(access: Access, queue: str, said: Moved) -> Moved:
+    """The error of a caller in a transaction of the store that his queue left."""
+    to = said.to or "?"
+    return Moved(
+        f"queue {queue!r} lives in {to} now, and a transaction of the store it left cannot write to it:"
+        f" {point_there(access, to)}, or enqueue without within=",
+        to=said.to,
+    )
+
+
 def undecided(queue: str, said: Moved, why: str) -> Moved:
     """The error of a caller whose queue is on its way for longer than a call may last."""
     error = Arriving if isinstance(said, Arriving) else Moved

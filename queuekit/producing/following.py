@@ -123,9 +123,7 @@ class _Trip:
     async def _go(self, said: Moved) -> None:
         """To the store that `said` names. Raises Moved where that cannot be, or leads round in circles."""
         if self.within is not None:
-            raise elsewhere.lost(
-                self.access, self.queue, said, "and a transaction of the store it left cannot write to it"
-            ) from said
+            raise elsewhere.not_within(self.access, self.queue, said) from said
         self.access.roads.forget(self.queue)
         there = await elsewhere.other(self.access, self.at, self.queue, said, self.here, self.came)
         if there.road.url in self.seen:
