@@ -78,6 +78,8 @@ class Flow:
             done, ahead = ahead, following
         if done is not None:
             await self.settle(done)
+            if done.missing:
+                await self.run(history=history)
 
     async def _give(self, done: Batch | None, *, history: bool) -> Batch | None:
         if done is not None:
@@ -142,7 +144,8 @@ class Flow:
 
     def _must_be_there(self, job: JobRecord) -> bool:
         """Where nobody works yet, a live job cannot have ended and been removed."""
-        return self.target.home is Home.ARRIVING and job.state not in TERMINAL and job.expires_at is None
+        quiet = self.target.home is Home.ARRIVING and job.state not in TERMINAL and job.expires_at is None
+        return quiet or job.id in self._resent
 
     def _back(self, job: JobRecord, own: bytes, *, count: bool) -> None:
         if count:
