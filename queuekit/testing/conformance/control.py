@@ -167,7 +167,10 @@ async def test_a_state_is_pruned_of_its_old_jobs(harness: Harness, store: JobSto
 async def test_a_state_may_be_pruned_of_all_its_jobs_in_bounded_steps(
     harness: Harness, store: JobStore, kept_as: State
 ) -> None:
-    await Producer(store).put(*(spec(f"j{i}", delay=HOUR if kept_as is State.DELAYED else None) for i in range(5)))
+    own = Retention(count=9)  # every other job's: age is what counts here, whoever says how many are kept
+    said = [{}, {"keep_completed": own, "keep_failed": own}]
+    delay = HOUR if kept_as is State.DELAYED else None
+    await Producer(store).put(*(spec(f"j{i}", delay=delay, **said[i % 2]) for i in range(5)))
     worker = Worker(store)
     kinds = {
         State.COMPLETED: Kind.COMPLETED, State.FAILED: Kind.FAILED, State.CANCELLED: Kind.CANCELLED,

@@ -134,8 +134,10 @@ class _Pruning:
         elif state is State.DELAYED:
             await self._drop(await self.room.port.find(removals.delayed_before(self.key, moment, self.limit + 1)))
         else:
+            docs: list[Document] = []
             for stored in (state, state + OWN) if state in TERMINAL else (state,):
-                await self._remove(stored, self.limit + 1, moment, None)
+                docs += await self.room.port.find(removals.oldest(self.key, stored, self.limit + 1, until=moment))
+            await self._drop(sorted(docs, key=lambda doc: (doc["at"], doc["_id"])))
 
     async def _remove(self, stored: str, count: int, until: int | None, label: str | None) -> None:
         room_left = self.limit - self.removed
