@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -547,6 +550,38 @@ def test_a_child_uses_none_of_the_parents_stores(worlds: Worlds, monkeypatch: py
     send(kit, "plain")
     child = kit.access.beside("blue://", "").blocking().store
     assert child is not parents
+
+
+def test_a_forked_child_follows_through_stores_of_its_own(tmp_path: Path) -> None:
+    """A real fork, two real files: what the parent opened is neither used nor closed by the child."""
+    program = f"""
+import os
+from queuekit import QueueKit, Settings
+from tests.two_stores import Move
+
+urls = [f"sqlite:///{tmp_path}/{{name}}.db" for name in ("old", "new")]
+kits = [QueueKit(settings=Settings(url=url, chosen_by="test", to_url=urls[1]), name=url) for url in urls]
+Move(*(kit.blocking_store() for kit in kits), queue="q", names=("sqlite-from", "sqlite-to")).through()
+kit = kits[0]
+kit.queue("q").enqueue("t", id="parent")
+parents = kit.access.beside(urls[1], "").blocking()
+child = os.fork()
+if child == 0:
+    kit.queue("q").enqueue("t", id="child")
+    entry = kit.access.beside(urls[1], "").blocking()
+    ok = entry is not parents and entry.pid == os.getpid()
+    kit.close()
+    os._exit(0 if ok else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert kit.access.beside(urls[1], "").blocking() is parents
+assert kit.queue("q").enqueue("t", id="after").created
+assert sorted(job.id for job in kits[1].find(queue="q").jobs) == ["after", "child", "parent"]
+for one in kits:
+    one.close()
+print("done")
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
 
 
 def test_a_store_of_the_applications_own_client_is_followed_by_url(worlds: Worlds) -> None:
