@@ -27,11 +27,22 @@ def complaints(place: str, found: dict[str, Counted]) -> list[str]:
     return said + [f"{place}, {scene}: not counted any more" for scene in budgets.read()[place].keys() - found.keys()]
 
 
+TRIES = 5
+
+
 def counts(place: str, count: Callable[[], dict[str, Counted]]) -> dict[str, Counted]:
-    """What a server counted of itself, a second time where that was too much: it has work of its own now and then, and
-    what an earlier test left behind. A promise that is broken is broken twice."""
-    found = count()
-    return count() if any(budgets.complaints(place, scene, counted) for scene, counted in found.items()) else found
+    """What a server counted of itself, the least of several tries where that was too much: it has work of its own now
+    and then, and what an earlier test left behind, which only add. A promise that is broken is broken each time."""
+    least = count()
+    for _ in range(TRIES - 1):
+        if not any(budgets.complaints(place, scene, counted) for scene, counted in least.items()):
+            break
+        again = count()
+        least = {
+            scene: {what: min(figure, again[scene][what]) for what, figure in counted.items()}
+            for scene, counted in least.items()
+        }
+    return least
 
 
 @pytest.mark.store("redis")
@@ -48,7 +59,7 @@ def test_redis_gets_no_more_from_an_event_loop(redis_url: str) -> None:
 
 @pytest.mark.store("mongo")
 def test_mongodb_gets_no_more_from_an_event_loop(mongo_url: str) -> None:
-    assert complaints("mongo_async", stores.on_mongo_async(mongo_url)) == []
+    assert complaints("mongo_async", counts("mongo_async", lambda: stores.on_mongo_async(mongo_url))) == []
 
 
 @pytest.mark.store("mongo")
