@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NoReturn, cast
 
-from queuekit.domain.job import JobSpec, UniqueKey
+from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome
 from queuekit.domain.state import TERMINAL, State
 from queuekit.errors import Arriving, Conflict, Moved, StoreUnavailable
@@ -70,6 +70,7 @@ class History:
     created: dict[str, int] = field(default_factory=dict)  # id -> the how-manieth
     key: dict[str, str] = field(default_factory=dict)
     line: dict[str, tuple[int, str]] = field(default_factory=dict)  # priority, side; of jobs that wait in turn
+    traceless: set[str] = field(default_factory=set)  # removed when they complete
     runs: defaultdict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     open: Counter[str] = field(default_factory=Counter)  # ends by id
     wrong: list[str] = field(default_factory=list)
@@ -78,8 +79,9 @@ class History:
 class Scene:
     """Two worlds and their clients."""
 
-    def __init__(self, seed: int, *, busy: float = 0.7) -> None:
-        self.random, self.busy = random.Random(seed), busy
+    def __init__(self, seed: int, *, busy: float = 0.7, traceless: float = 0.2) -> None:
+        self.seed, self.random, self.busy = seed, random.Random(seed), busy
+        self.traceless = traceless  # share of jobs that are removed when they complete
         self.clock = Clock()
         self.clock.idle = self.stir
         self.worlds = {name: ModelWorld(self.clock.now) for name in ("here", "there")}
@@ -116,6 +118,10 @@ class Scene:
         """Whether the target has all, and the source forgot that it gave it away."""
         here, there = (self.worlds[name].queue("queuekit", QUEUE).conf for name in ("here", "there"))
         return (there.home, there.to) == (Home.HERE, None) and here.home is not Home.GONE
+
+    def arriving(self) -> bool:
+        """Whether the target takes in."""
+        return self.worlds["there"].peek("queuekit", QUEUE).conf.home is Home.ARRIVING
 
     def opened(self) -> bool:
         """Whether the target works already."""
@@ -167,7 +173,8 @@ class Scene:
         other = "here" if final == "there" else "there"
         data = self.worlds[final].queue("queuekit", QUEUE)
         gone = self.worlds[other].queue("queuekit", QUEUE)
-        created = set(said.created) - set(both)
+        done = {name for name in said.traceless if any(run.kind is Kind.COMPLETED for run in said.runs[name])}
+        created = set(said.created) - set(both) - done
         if set(data.jobs) - set(both) != created:
             wrong.append(f"lost {created - set(data.jobs)}, extra {set(data.jobs) - created}")
         left = gone.jobs or gone.out or (begun and gone.conf.epoch and gone.conf.home is not Home.GONE)
@@ -264,6 +271,8 @@ class Producer:
                 said.wrong.append(f"{spec.id} was created while {alive} hold {spec.unique.key}")
             said.key[spec.id] = spec.unique.key
         said.created[spec.id] = len(said.created)
+        if spec.keep_completed is not None:
+            said.traceless.add(spec.id)
         if spec.delay is None and not spec.lifo:
             said.line[spec.id] = spec.priority, self.side
 
@@ -278,6 +287,7 @@ class Producer:
         return JobSpec(
             id=name, task="t", body=b"%d" % scene.n, priority=draw.choice((5, 10, 10, 10)), unique=unique,
             delay=draw.choice((50, 5000)) if draw.random() < 0.15 else None, lifo=draw.random() < 0.05,
+            keep_completed=Retention(count=0) if name[0] == "j" and draw.random() < scene.traceless else None,
         )  # fmt: skip
 
 

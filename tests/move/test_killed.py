@@ -78,3 +78,34 @@ async def test_an_abort_brings_everything_back_from_wherever_the_move_was(seed: 
             scene.judge("here", begun=at > 0)
             turned += 1
     assert turned > 20
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_row_of_killed_movers_ends_somewhere_and_so_do_the_jobs(seed: int) -> None:
+    """Killed again and again, requests and replies lost, resumed, or aborted where that may still be."""
+    died = aborted = 0
+    for n in range(25):
+        scene = Scene(1000 * seed + n)
+        scene.fill(30)
+        draw, begun, final = scene.random, move, "there"
+        for _ in range(draw.randrange(2, 6)):
+            mover = Mover(scene, Plan(at=draw.randrange(60), after=draw.random() < 0.5, faults=0.05))
+            report = await mover.run(begun)
+            if report is not None:
+                break
+            died += 1
+            begun = resume
+        else:
+            if draw.random() < 0.5 and not scene.opened() and scene.arriving():
+                begun, final = abort, "here"
+                aborted += 1
+            report = await Mover(scene, Plan(faults=0.05)).run(begun)
+        assert report is not None
+        assert report.agrees, (scene.seed, report)
+        scene.drain()
+        try:
+            scene.judge(final)
+        except AssertionError as error:
+            raise AssertionError(f"seed {scene.seed}: {error}") from error
+    assert died > 20
+    assert aborted > 0
