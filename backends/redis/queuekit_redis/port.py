@@ -29,7 +29,8 @@ BLOCK_MORE: Final = 5.0  # a connection that blocks may be silent this much long
 SETTLE_MAX: Final = 1000  # ms that a mover's call waits for replicas; they may be behind, so it answers then
 _INFO: Final = (b"INFO", b"replication")
 _IDLE: Final = 1.0  # seconds after which a connection is looked at before it is used again
-_REPLICAS: Final = re.compile(rb"^connected_slaves:(\d+)", re.MULTILINE)
+_REPLICA: Final = re.compile(rb"^slave\d+:.*\bstate=online\b.*\blag=(\d+)", re.MULTILINE)
+_SILENT: Final = 10  # seconds after which a replica that said nothing is not waited for
 T = TypeVar("T")
 _dropped: list[object] = []  # what a forked child inherited: kept, so that nothing closes it
 
@@ -106,12 +107,11 @@ class Pooled:
             raise NotReplicated(f"Redis at {self.where}: written, but no replica confirmed in {self._replicas_ms} ms")
 
     def _settling(self, info: Any) -> tuple[bytes, int, int] | None:
-        """The command that waits for all replicas this INFO tells of; None where there is none, or no INFO."""
-        found = None if isinstance(info, Exception) else _REPLICAS.search(info)
-        if found is None or found[1] == b"0":
-            return None
+        """The command that waits for all replicas which this INFO says follow; None where none does, or no INFO."""
+        lags = [] if isinstance(info, Exception) else _REPLICA.findall(info)
+        following = sum(int(lag) <= _SILENT for lag in lags)
         timeout = self._pool.connection_kwargs.get("socket_timeout") or 2 * SETTLE_MAX
-        return b"WAIT", int(found[1]), int(min(SETTLE_MAX, timeout * 500))
+        return (b"WAIT", following, int(min(SETTLE_MAX, timeout * 500))) if following else None
 
     def _answers(self, replies: list[Any]) -> list[Any]:
         for reply in replies:

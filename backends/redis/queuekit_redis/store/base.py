@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from queuekit import clock
 from queuekit.domain.job import BATCH_MAX
-from queuekit.errors import InvalidOption
+from queuekit.errors import InvalidOption, QueueFull
 from queuekit.store.registry import StoreOptions
 from queuekit_redis.keys import Keys, queue_keys, store_keys
 from queuekit_redis.port import RedisPort
@@ -82,6 +83,11 @@ class Base:
             await self._port.commands([(b"SADD", self._store["queues"], *fresh)])
             self._announced.update(dict.fromkeys(fresh, now))
         return bool(fresh)
+
+    async def _announce_if_room(self, queues: Sequence[str], *, anew: bool = False) -> None:
+        """On a full server people pause queues, move them away and look for workers: the list of all can wait."""
+        with suppress(QueueFull):
+            await self._announce(queues, anew=anew)
 
 
 def bounded(many: int, what: str) -> None:

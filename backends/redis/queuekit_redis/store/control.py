@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 from queuekit.domain.limits import Limits, QueueConf, checked
 from queuekit.domain.query import WorkerBeat
 from queuekit.domain.state import State
-from queuekit.errors import Conflict, InvalidOption, QueueFull, Unsupported
+from queuekit.errors import Conflict, InvalidOption, Unsupported
 from queuekit_redis.records import NUMBERS, given
 from queuekit_redis.replies import home_of, moved, number
 from queuekit_redis.store.base import Base
@@ -98,8 +97,3 @@ class Control(Base):
         args: list[bytes | int] = [self._moved(), worker.id.encode(), ttl, told]
         now: int = (await self._port.script(self._scripts["beat"], [self._store["workers"]], args))[0]
         return now
-
-    async def _announce_if_room(self, queues: Sequence[str]) -> None:
-        """On a full server people pause queues and look for workers: the list of all can wait."""
-        with suppress(QueueFull):
-            await self._announce(queues)

@@ -28,7 +28,7 @@ class Moving(Base):
         args: list[bytes | int] = [epoch, by.encode(), home.encode(), (to or "").encode(), room, self._moved()]
         for name, count in () if add is None else dataclasses.asdict(add).items():
             args += (name.encode(), count)
-        await self._announce((queue,), anew=True)
+        await self._announce_if_room((queue,), anew=True)
         code, *reply = await self._call("authority", queue, args)
         if code == 2:
             raise Conflict(f"queue {queue}: jobs are checked out: confirm or restore them first")
