@@ -86,30 +86,23 @@ def until(met: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def primary() -> Iterator[RedisServer]:
-    with RedisServer() as server:
+    with RedisServer(options={"repl-diskless-sync-delay": "0"}) as server:
         yield server
 
 
 @pytest.fixture
 def replica(primary: RedisServer) -> Iterator[RedisServer]:
-    with RedisServer() as server, follow(primary, server):
+    with RedisServer() as server:
+        follow(primary, server)
         yield server
 
 
-class follow:  # noqa: N801  used as a function
+def follow(primary: RedisServer, server: RedisServer) -> None:
     """One server follows another, and is up to date."""
-
-    def __init__(self, primary: RedisServer, server: RedisServer) -> None:
-        self.primary, self.server = primary, server
-
-    def __enter__(self) -> None:
-        with redis.Redis.from_url(self.server.url) as client, redis.Redis.from_url(self.primary.url) as leader:
-            client.replicaof("127.0.0.1", str(self.primary.port))
-            until(lambda: client.info("replication")["master_link_status"] == "up")
-            until(lambda: leader.info("replication")["slave0"]["state"] == "online")
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    with redis.Redis.from_url(server.url) as client, redis.Redis.from_url(primary.url) as leader:
+        client.replicaof("127.0.0.1", str(primary.port))
+        until(lambda: client.info("replication")["master_link_status"] == "up")
+        until(lambda: leader.info("replication")["slave0"]["state"] == "online")
 
 
 def waits(client: Any) -> int:
