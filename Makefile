@@ -21,7 +21,7 @@ test: $(INSTALLED)  ## every test, on real servers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 fuzz: $(INSTALLED)  ## random steps on every store for FUZZ seconds (600), shared by the machines
-	QUEUEKIT_FUZZ=$$(( $(FUZZ) / 8 + 1 )) $(BIN)/python -m pytest tests/machine/test_machine.py -k random -s -q
+	QUEUEKIT_FUZZ=$$(( $(FUZZ) / 11 + 1 )) $(BIN)/python -m pytest tests/machine/test_machine.py -k random -s -q
 
 lint: $(INSTALLED)  ## style, types and the import rules
 	$(BIN)/ruff check .
