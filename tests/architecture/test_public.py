@@ -57,6 +57,9 @@ COMMANDS = {
     "workers": ["list", "show", "forget"],
     "health": [],
     "setup": [],
+    "migrate": [],
+    "export": [],
+    "import": [],
 }
 
 
