@@ -45,6 +45,7 @@ class Crossing:
         self.source = End(source, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.target = End(target, queue, by=by, epochs=epochs, waiter=waiter, patience=options.patience)
         self.flow = Flow(self.source, self.target, options, self.report, lambda: telling.batch(self.flow.note))
+        self._began = False
         self._room = 0  # places that this process had set free
         self.returns = False  # an abort: its source was the target
         self.rolled = False  # the source lost writes, and what moved is not confirmed anew yet
@@ -139,6 +140,8 @@ class Crossing:
             there = Note.load(theirs.note)
             mark = min(mark, there.base + there.room)
         self.flow.note, self.flow.places = note, Places(note, mark)
+        if not self._began:
+            self._began, self.report.before = True, sum(note.moved.values())
         self.flow.clashing.clear()
         self.report.clashes.clear()
         self._seen = False

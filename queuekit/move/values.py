@@ -86,6 +86,7 @@ class QueueReport:
     queue: str
     phase: Phase = Phase.BEGIN  # reached
     moved: dict[State, int] = field(default_factory=dict)  # by the state they were moved in, each job once
+    before: int = 0  # of them, by earlier starts
     digest: str = ""  # sum of the digests of what left the source, hex
     arrived: str = ""  # and of what was read back at the target
     changed: list[str] = field(default_factory=list)  # ids that a person changed at the target before it was read back
@@ -104,7 +105,7 @@ class QueueReport:
     @property
     def rate(self) -> float:
         """Jobs a second, of this start."""
-        return self.jobs / self.seconds if self.seconds else 0.0
+        return max(0, self.jobs - self.before) / self.seconds if self.seconds else 0.0
 
     @property
     def agrees(self) -> bool:
