@@ -11,6 +11,7 @@
 -- KEYS[10] utime     zset: unique key, free at ms
 -- KEYS[11] expiring  zset: id, expires ms
 -- KEYS[12] marker    zset: '0' while there may be work
+-- KEYS[13] out       hash: id -> batch it is checked out under
 -- ARGV[1] actor  ARGV[2] n  ARGV[3] clock shift ms  ARGV[4] '0': all flags are 0, '2': some job has a
 --         unique key, '1' otherwise, '3': the caller asked the other store  ARGV[5] how many jobs
 -- ARGV[6 …] a job: id, blob (B flags, I2 priority, I2 version, B length and task, body); flags 1: then when it is due;

@@ -9,6 +9,7 @@
 -- KEYS[8] unique     hash: key -> holder
 -- KEYS[9] utime      zset: unique key, free at ms
 -- KEYS[10] marker    zset: '0' while there may be work
+-- KEYS[11] out       hash: id -> batch it is checked out under
 -- ARGV[1] '' and ARGV[2] '0', unused  ARGV[3] clock shift ms  ARGV[4] as in enqueue  ARGV[5] how many jobs
 -- ARGV[6 …] the jobs, as in enqueue; of their blobs the first byte is enough
 -- RETURNS {0, now, receipts}; a receipt is '' where a job would be made, the id that stands, or '!' and the id that

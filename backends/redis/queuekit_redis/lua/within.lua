@@ -10,6 +10,7 @@
 -- KEYS[9] utime      zset: unique key, free at ms
 -- KEYS[10] expiring  zset: id, expires ms
 -- KEYS[11] marker    zset: '0' while there may be work
+-- KEYS[12] out       hash: id -> batch it is checked out under
 -- ARGV[1] '' and ARGV[2] '0', unused  ARGV[3] clock shift ms  ARGV[4] as in enqueue  ARGV[5] how many jobs
 -- ARGV[6 …] the jobs, as in enqueue
 -- RETURNS {0, created}, {3, home, to}: moved, or {9, message}. It never fails: the caller's own writes stand by then

@@ -55,10 +55,11 @@ local function planned(count, max_size, now)
   return receipts
 end
 
--- Debounce: the holder takes the new content and time, unless it runs, is parked or has ended. False: it was left.
+-- Debounce: the holder takes the new content and time, unless it runs, is parked, has ended, or is on its way to another
+-- store. False: it was left.
 local function replace(id, blob, due, o, place, now)
   local j, entry = load(id), call('HGET', k_jobs, id)
-  if not j or j.state > DELAYED then return false end
+  if not j or j.state > DELAYED or call('HEXISTS', k_out, id) == 1 then return false end
   local _, _, _, max_wait, _, stop = unique_of(o)
   if max_wait > 0 and due then due = math.min(due, parse('<I8', entry) + max_wait) end
   call('HSET', k_jobs, id, entry_of(sub(entry, 1, 8), blob, due))
