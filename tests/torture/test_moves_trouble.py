@@ -13,7 +13,7 @@ from tests.torture.moves.ground import ModelGround, RealGround, grounds
 from tests.torture.moves.judge import SOURCE, TARGET, Rule
 from tests.torture.moves.kill import Played, one_move, play
 from tests.torture.moves.load import GIVEN_BACK, LONG
-from tests.torture.moves.sites import Aim
+from tests.torture.moves.sites import Aim, Site
 from tests.torture.moves.trouble import (
     STEPS,
     Replicated,
@@ -93,6 +93,15 @@ async def test_a_server_that_dies_in_the_middle_costs_time_only(side: str, aim: 
         server = ground.servers[side]
         played = await play(ground, "q", 1, server_dies(ground, server, aim))
     assert verdict(played) == []
+
+
+async def test_a_mover_killed_inside_a_transaction_keeps_the_next_one_out_for_no_time() -> None:
+    """The server would hold what it wrote for 60 to 90 s; the next mover gives up after 30."""
+    inside = Aim(Site(TARGET, "import_batch", "flow.bring", "bulk", 2), after=False)
+    async with grounds(["redis-mongo"]) as made:
+        played = await one_move(made["redis-mongo"], "q", "move", inside, 1)
+    assert verdict(played) == []
+    assert [life.killed for life in played.lives] == [True, False]
 
 
 UNTOLD = at(SOURCE, "authority.moving.to", after=False)

@@ -88,7 +88,7 @@ class MongoPort(Protocol):
     async def insert(self, room: str, docs: Sequence[Document]) -> Done: ...
     async def insert_whole(self, insertion: Insertion) -> None: ...
     async def merge(self, room: str, docs: Sequence[Document], into: Write) -> None: ...
-    async def joined(self, work: Work[R]) -> R: ...
+    async def joined(self, work: Work[R], tell: Callable[[Any], Awaitable[None]] | None = None) -> R: ...
     async def first(self, query: Find) -> tuple[list[Document], bool]: ...
     async def bulk(self, room: str, writes: Sequence[Write], apart: int = 0) -> Done: ...
     async def update(self, room: str, write: Write) -> Document | None: ...
@@ -230,11 +230,16 @@ class Commanding(ABC):
         await self.whole(work)
 
     @translated
-    async def joined(self, work: Work[R]) -> R:
-        """What `work` does, in one transaction. Errors of the driver in it are told by meaning here."""
+    async def joined(self, work: Work[R], tell: Callable[[Any], Awaitable[None]] | None = None) -> R:
+        """What `work` does, in one transaction. Errors of the driver in it are told by meaning here.
+
+        `tell` is told the session's id before the transaction's first command, and writes outside of it.
+        """
         answers: list[R] = []
 
         async def inside(session: Any) -> None:
+            if tell is not None:
+                await tell(session.session_id["id"])
             answers.append(await work(cast("MongoPort", self.within(session))))
 
         await self.whole(inside)

@@ -46,6 +46,11 @@ def become(queue: str, before: Mapping[str, Any], said: Document, gone: Iterable
     return Write(filter={"_id": queue} | there, update=update)
 
 
+def session(queue: str, id: Any) -> Write:
+    """Note a session in which its mover opens transactions."""
+    return Write(filter={"_id": queue}, update={"$addToSet": {"sessions": id}})
+
+
 def settles(queue: str, epoch: int, after: int) -> Write:
     """Note until when calls that began before may come, by the server's clock as it is now: behind the change."""
     times = {"$add": [{"$toLong": "$$NOW"}, after]}

@@ -19,7 +19,7 @@ from tests.torture.moves.stage import final, seed
 EARLY = Aim(Site(TARGET, "import_batch", nth=2), after=True)  # the middle of a move, where another mode takes over
 MODES = {"move": ("start",), "resume": ("start", "resume"), "abort": ("start", "abort")}  # the last one is killed
 LASTS = (0.1, 0.2, 0.0, 0.4)  # seconds that long runs go on behind the commit point, by the number of the try
-PATIENCE = 60.0  # seconds until a point must have come to rest
+PATIENCE = 150.0  # seconds until a point must have come to rest
 
 
 @dataclass(slots=True, kw_only=True)

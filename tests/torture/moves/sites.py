@@ -168,6 +168,9 @@ class _WatchedPort:
         async def call(*args: Any, **kwargs: Any) -> Any:
             if _step.get() in ("", "open", "close"):
                 return await found(*args, **kwargs)
+            if name == "joined":  # a transaction: the calls inside are sites of their own
+                work = args[0]
+                args = (lambda port: work(_WatchedPort(port, self._side, self._watch)), *args[1:])
             kind = getattr(args[0], "name", name) if args and name == "script" else name
             site = self._watch.before(self._side, kind)
             answer = await found(*args, **kwargs)

@@ -54,7 +54,7 @@ async def import_batch(
         return taking.clashes
 
     room.marks.pop(queue, None)
-    return await atomic(room, work)
+    return await atomic(room, queue, work)
 
 
 class _Taking:
@@ -172,7 +172,7 @@ async def unhold(room: Room, queue: str, epoch: int, *, ids: Sequence[str] | Non
             raise Contended(f"queue {queue}: another call changed a job that was held")
         return [after_slash(doc["_id"]) for doc in docs]
 
-    return await atomic(room, work)
+    return await atomic(room, queue, work)
 
 
 def _lost(room: Room, doc: Document) -> Write:

@@ -35,7 +35,7 @@ async def authority(
     if room.replica and before.conf.home in TAKES and home not in TAKES:
         await _wait_for_transactions(room, queue)  # those open by now, while the queue still works
     wanted = _Wanted(room, queue, epoch, by, home, to, places, add)
-    await atomic(room, wanted.write)
+    await atomic(room, queue, wanted.write, by=by)
     room.forget(queue)
     view = await room.view(queue)
     if home not in TAKES and not {"settles", "still"} <= view.doc.keys():
@@ -76,6 +76,8 @@ class _Wanted:
         if self.home is Home.HERE and self.to is None:
             await self._nothing_out(port)
         said: Document = {"epoch": self.epoch, "mover": self.by, "home": str(self.home)}
+        if self.by != mover:
+            said["sessions"] = [session for name, session in room.sessions if name == queue]
         gone: set[str] = set()
         counts: Document = {}
         if self.to is None:

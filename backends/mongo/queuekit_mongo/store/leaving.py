@@ -43,7 +43,7 @@ async def checkout(room: Room, queue: str, epoch: int, batch: int, limit: int, *
 
     room.marks.pop(queue, None)
     floor = (await room.view(queue)).floor
-    docs = await atomic(room, work)
+    docs = await atomic(room, queue, work)
     now = room.now()
     return [parcels.outgoing(doc, now) for doc in docs]
 
@@ -135,7 +135,7 @@ async def confirm(room: Room, queue: str, epoch: int, batch: int, ids: Sequence[
             await port.delete(JOBS, {"_id": key})
         return reply
 
-    return await atomic(room, work)
+    return await atomic(room, queue, work)
 
 
 async def _others(
@@ -180,4 +180,4 @@ async def restore(room: Room, queue: str, epoch: int, batch: int, ids: Sequence[
         await _shorten(port, room, queue, batch, names)
         return done.met
 
-    return await atomic(room, work)
+    return await atomic(room, queue, work)

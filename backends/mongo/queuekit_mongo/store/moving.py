@@ -5,6 +5,7 @@ On a standalone server the same steps follow each other in an order in which the
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -24,12 +25,24 @@ ROUNDS: Final = 40  # times a transaction is begun anew because it met another o
 DIGITS: Final = 12  # of a batch's number in a key, so that keys sort as numbers do
 
 
-async def atomic(room: Room, work: Callable[[MongoPort], Awaitable[T]]) -> T:
-    """Do `work` in one transaction, or step by step where there are none; begun anew where another call was met."""
+async def atomic(room: Room, queue: str, work: Callable[[MongoPort], Awaitable[T]], *, by: str | None = None) -> T:
+    """Do `work` in one transaction, or step by step where there are none; begun anew where another call was met.
+
+    A mover that is killed leaves its transaction open, and what it wrote locked, for up to 90 s. So each tells its
+    session first, and the one that comes next, `by`, ends those it finds.
+    """
     deadline = room.port.monotonic() + room.options.timeout / 1000
+    if by is not None and room.replica:
+        await _end_sessions(room, queue, by)
+
+    async def tell(session: Any) -> None:
+        if (queue, session) not in room.sessions:
+            await room.port.bulk(QUEUES, [transit.session(room.names.queue(queue), session)])
+            room.sessions.add((queue, session))
+
     for round_ in range(ROUNDS):
         try:
-            return await (room.port.joined(work) if room.replica else work(room.port))
+            return await (room.port.joined(work, tell) if room.replica else work(room.port))
         except (Contended, Duplicate):
             if room.port.monotonic() > deadline:
                 break
@@ -38,6 +51,15 @@ async def atomic(room: Room, work: Callable[[MongoPort], Awaitable[T]]) -> T:
         "other calls changed what the mover met, many times over; repeat it",
         outcome="refused" if room.replica else "unknown",
     )
+
+
+async def _end_sessions(room: Room, queue: str, by: str) -> None:
+    """End the transactions of another mover, which has been killed or is taken over from."""
+    doc = await queue_document(room.port, room, queue)
+    others = [one for one in doc.get("sessions", ()) if (queue, one) not in room.sessions]
+    if others and doc.get("mover") != by:
+        with contextlib.suppress(StoreUnavailable):  # not allowed: the server ends them by itself, later
+            await room.port.command({"killSessions": [{"id": session} for session in others]})
 
 
 async def mine(port: MongoPort, room: Room, queue: str, epoch: int) -> None:
