@@ -135,6 +135,6 @@ def _road(settings: Settings, name: str, here: Road, came: Road | None, *, forwa
 def _absent(road: Road) -> str | None:
     """A file that is not there is not the one jobs went to; opening it would make an empty one."""
     scheme, _, path = road.url.partition(":///")
-    if scheme != "sqlite" or Path(unquote(path.partition("?")[0])).exists():
+    if scheme != "sqlite" or Path(unquote(path.partition("?")[0])).expanduser().exists():
         return None
     return f"and there is no file {unquote(path)} ({road.origin})"
