@@ -267,6 +267,41 @@ def test_timed_keys_are_paged_and_looked_for_once(sides: Sides, monkeypatch: pyt
     assert len(looks) <= 3  # the first, and where what it found came to its end
 
 
+def do(verb: str, sides: Sides, parcels: list[Parcel]) -> None:
+    if verb == "checkout":
+        assert len(sides.out(2, 100)) == 100
+    elif verb == "import":
+        sides.bring(2, parcels)
+    elif verb == "confirm":
+        assert sides.gone(1, parcels) == 100
+    elif verb == "restore":
+        assert direct(sides.store.restore("from", 1, 1)) == 100
+    else:
+        assert len(direct(sides.store.unhold("to", 1))) == 10
+
+
+@pytest.mark.parametrize("verb", ["checkout", "import", "confirm", "restore", "unhold"])
+def test_a_batch_of_a_deep_queue_costs_no_more_commands(primary: RedisServer, verb: str) -> None:
+    said = []
+    for depth in (300, 1000):
+        sides = Sides(primary.url)
+        sides.put(*(f"d{n:04}" for n in range(depth // 2)), delay=60_000, trace="t")
+        sides.put(*(f"j{n:04}" for n in range(depth)))
+        assert len(sides.claim(10)) == 10
+        sides.begin()
+        parcels = sides.out(1, 100)
+        sides.bring(1, direct(sides.store.running("from", "", 10)))
+        with redis.Redis.from_url(primary.url) as client:
+            client.config_resetstat()
+            do(verb, sides, parcels)
+            stats = client.info("commandstats")
+        counted = {name: row["calls"] for name, row in stats.items() if name not in ("cmdstat_eval", "cmdstat_evalsha")}
+        assert sum(counted.values()) > 5
+        said.append(counted)
+        direct(sides.store.close())
+    assert said[0] == said[1]
+
+
 # ---- transactions and waking
 
 

@@ -62,8 +62,7 @@ class Movers(Pair):
 
     def authority(self) -> None:
         pick, side = self.random.choice, self.q
-        out = bool(self.out[side])
-        home = pick([Home.MOVING, Home.GONE] if out else [*Home, Home.HERE])
+        home = pick([*Home, Home.HERE])
         to = None if home is Home.HERE and self.random.random() < 0.5 else "other"
         epoch = max(self.epochs[side] + pick([1, 1, 1, 0, -1]), 1)
         by = pick([self.by[side], "m2", "m3"])
@@ -82,8 +81,8 @@ class Movers(Pair):
         return self.epochs[self.q] + self.random.choice([0] * 19 + [1])
 
     def checkout(self) -> None:
-        if self.sides[self.q] not in (Home.MOVING, Home.GONE):
-            return
+        if self.sides[self.q] is Home.HERE and self.random.random() < 0.8:
+            return  # seldom: a mover does not
         known, pick = self.out[self.q], self.random.choice
         batch = pick(list(known)) if known and self.random.random() < 0.3 else self.batch + 1
         self.batch = max(self.batch, batch)

@@ -159,7 +159,7 @@ class Moving(Base):
             names = known or await self._smallest(queue, line, after)
             known, at = None, 0
             while at < len(names) and many() < limit:
-                part = names[at : at + limit - many()]
+                part = names[at : at + min(limit - many(), BATCH_MAX)]
                 at += len(part)
                 await take(part)
             if many() >= limit or not names:
