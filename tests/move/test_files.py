@@ -474,6 +474,20 @@ async def test_a_queue_that_went_on_is_told_and_the_last_line_of_a_job_counts() 
     assert [(r.id, r.state) for r in await every(two, "q")] == [("b", State.WAITING), ("a", State.COMPLETED)]
 
 
+async def test_a_job_that_goes_back_to_a_line_that_was_read_is_missing_and_that_is_told() -> None:
+    store = model().store
+    await store.enqueue("q", [JobSpec(id=n, task="t", body=b"") for n in "ab"], Op("p", 1))
+    (job,) = (await store.exchange("q", Op("w", 1), [], Ask(want=1))).claims
+
+    async def give_back() -> None:
+        ends = [Outcome(job.id, job.token or "", Kind.RETRY, delay=10_000)]
+        await store.exchange("q", Op("w", 2), ends, Ask())
+
+    text, done = await exported(Busy(store, State.DELAYED, give_back))
+    assert (done.jobs, done.changed) == (1, ["q"])
+    assert text.contents.changed == ["q"]
+
+
 async def test_nothing_is_told_to_have_changed_where_nothing_did(small: tuple[Filled, Text]) -> None:
     assert small[1].contents.changed == []
 
