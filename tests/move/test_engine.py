@@ -58,8 +58,8 @@ class Two:
             Q, [JobSpec(id=name, task="t", body=name.encode(), **options) for name in names], op, asked=True
         )
 
-    async def claim(self, store: Any, want: int, actor: str = "w") -> list[JobRecord]:
-        return list((await store.exchange(Q, Op(actor, 1), [], Ask(want=want, lease=30_000))).claims)
+    async def claim(self, store: Any, want: int, actor: str = "w", lease: int = 30_000) -> list[JobRecord]:
+        return list((await store.exchange(Q, Op(actor, 1), [], Ask(want=want, lease=lease))).claims)
 
     async def end(self, store: Any, jobs: list[JobRecord], kind: Kind, actor: str = "w", **more: Any) -> None:
         ends = [Outcome(job.id, job.token or "", kind, **more) for job in jobs]
@@ -81,7 +81,7 @@ def two() -> Two:
 
 async def until(true: Callable[[], bool]) -> None:
     """Let the mover work until something is so."""
-    for _ in range(100_000):
+    for _ in range(10_000):
         if true():
             return
         await asyncio.sleep(0)
@@ -206,17 +206,20 @@ async def test_a_job_that_ends_without_a_trace_frees_its_key_before_the_tail_is_
     key = UniqueKey(key="k")
     await two.put(two.here, "short", unique=key, keep_completed=Retention(count=0))
     await two.put(two.here, "long")
-    short, long = await two.claim(two.here, 2)
+    short, long = await two.claim(two.here, 2, lease=36_000_000)
     freed = False
 
     async def work() -> None:
         nonlocal freed
         await until(lambda: two.there.peek(Q).conf.home is Home.HERE and two.there.peek(Q).conf.epoch > 0)
         await two.end(two.here, [short], Kind.COMPLETED)
-        await until(lambda: "short" not in two.there.peek(Q).jobs)
-        reply = await two.there.enqueue(Q, [JobSpec(id="next", task="t", body=b"", unique=key)], Op("n", 1), asked=True)
-        freed = bool(reply.receipts[0].created)
-        await two.here.exchange(Q, Op("w", 3), [Outcome("long", long.token or "", Kind.COMPLETED)], Ask())
+        try:
+            await until(lambda: "short" not in two.there.peek(Q).jobs)
+            spec = JobSpec(id="next", task="t", body=b"", unique=key)
+            reply = await two.there.enqueue(Q, [spec], Op("n", 1), asked=True)
+            freed = bool(reply.receipts[0].created)
+        finally:
+            await two.here.exchange(Q, Op("w", 3), [Outcome("long", long.token or "", Kind.COMPLETED)], Ask())
 
     working = asyncio.create_task(work())
     assert (await two.go()).agrees
