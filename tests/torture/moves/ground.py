@@ -118,7 +118,7 @@ class RealGround:
         return Lived(
             killed=False, ended="agreed" in said, agreed=bool(said.get("agreed")),
             sites={Site(**one) for one in said.get("sites", [])},
-            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} {job.log.read_text()[-2000:]}",
+            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} {job.log.read_text()[-2000:] if job.log.exists() else 'it did not begin'}",
         )  # fmt: skip
 
 
