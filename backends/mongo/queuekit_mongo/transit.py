@@ -99,25 +99,28 @@ def _timed(filter: Document, limit: int) -> Find:
     return Find(room=JOBS, filter=filter | {"at": ANY_TIME}, index=TIMER, sort=sort, limit=limit)
 
 
-def leave(ids: Sequence[str], state: str, batch: int) -> Write:
-    """Check jobs of one state out."""
-    return Write(
-        filter={"_id": {"$in": list(ids)}, "state": state, "out": _ABSENT},
-        update={
-            "$set": {"state": OUT, "out.batch": batch, "out.state": state},
-            "$rename": {name: f"out.{name}" for name in _LEFT},
-        },
-        many=True,
-        expects=len(ids),
-    )
+def leave(group: Mapping[str, Any], batch: int, by: str) -> Write:
+    """Check jobs out that are alike, as far as they are what was seen; `rev` tells. Not those put back since."""
+    out: Document = {"batch": batch, "by": by, "state": group["state"]}
+    update: Document = {"$set": {"state": OUT} | {f"out.{name}": value for name, value in out.items()}}
+    if group["line"] is not None:
+        update["$set"]["out.line"] = group["line"]
+        update["$unset"] = {"line": ""}
+    renamed = {name: f"out.{name}" for name in ("at", "expiry") if group[name]}
+    if renamed:
+        update["$rename"] = renamed
+    there = {"state": group["state"], "rev": group["rev"], "line": group["line"], "back": {"$ne": by}}
+    ids = list(group["ids"])
+    return Write(filter={"_id": {"$in": ids}} | there, update=update, many=True, expects=len(ids))
 
 
-def restore(ids: Sequence[str], batch: int) -> Write:
+def restore(ids: Sequence[str], by: str) -> Write:
     """Put jobs that are checked out back where they were."""
+    back = {"$concatArrays": [{"$ifNull": ["$back", []]}, ["$out.by"]]}
     return Write(
-        filter={"_id": {"$in": list(ids)}, "state": OUT, "out.batch": batch},
+        filter={"_id": {"$in": list(ids)}, "state": OUT, "out.by": by},
         update=[
-            {"$set": {name: f"$out.{name}" for name in ("state", *_LEFT)} | {"known": True}},
+            {"$set": {name: f"$out.{name}" for name in ("state", *_LEFT)} | {"known": True, "back": back}},
             {"$unset": "out"},
         ],
         many=True,
@@ -125,16 +128,22 @@ def restore(ids: Sequence[str], batch: int) -> Write:
     )
 
 
-def old(ids: Sequence[str], batch: int, now: int) -> Document:
+def bar(ids: Sequence[str], by: str) -> Write:
+    """The same for those that were listed and are not out yet."""
+    there: Document = {"_id": {"$in": list(ids)}, "out": _ABSENT, "back": {"$ne": by}}
+    return Write(filter=there, update={"$addToSet": {"back": by}}, many=True, expects=0)
+
+
+def old(ids: Sequence[str], by: str, now: int) -> Document:
     """Of a batch, the jobs that no call which may still be repeated made, changed or ended."""
-    there: Document = {"_id": {"$in": list(ids)}, "state": OUT, "out.batch": batch}
+    there: Document = {"_id": {"$in": list(ids)}, "state": OUT, "out.by": by}
     return there | {"created_at": {"$lte": now - STUB_KEPT}, "did": _ABSENT, "settled": _ABSENT}
 
 
-def remove(ids: Sequence[str], batch: int, now: int) -> Write:
+def remove(ids: Sequence[str], by: str, now: int) -> Write:
     """Leave stubs of a batch."""
     return Write(
-        filter={"_id": {"$in": list(ids)}, "state": OUT, "out.batch": batch},
+        filter={"_id": {"$in": list(ids)}, "state": OUT, "out.by": by},
         update=stub_update(now),
         many=True,
         expects=len(ids),
@@ -148,9 +157,10 @@ def remove_here(ids: Sequence[str], state: str, now: int) -> Write:
     )
 
 
-def shorten(batch: str, ids: Sequence[str]) -> Write:
+def shorten(batch: str, ids: Sequence[str], by: str | None = None) -> Write:
     """Let the document of a batch name these no more."""
-    return Write(filter={"_id": batch}, update={"$pullAll": {"ids": list(ids)}})
+    there = {"_id": batch} if by is None else {"_id": batch, "by": by}
+    return Write(filter=there, update={"$pullAll": {"ids": list(ids)}})
 
 
 def running(queue: str) -> Find:

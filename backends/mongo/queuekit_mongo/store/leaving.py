@@ -1,7 +1,7 @@
 """The mover's verbs of a queue that leaves: checkout, running, timed_keys, confirm, restore.
 
-A document lists the ids of each batch that is out. It is written with the jobs' own documents, before them where there
-are no transactions, so that a repeat finds what the first call meant.
+A document lists the ids of each batch that is out, and a nonce (`by`) that its jobs carry while they are out: a write
+that comes late, of whichever mover, meets what it was meant for or nothing (docs/decisions/084).
 """
 
 from __future__ import annotations
@@ -12,40 +12,72 @@ from typing import Any, Final
 
 from queuekit.domain.moving import Confirmed, HeldKey, Parcel
 from queuekit.domain.state import State
+from queuekit.ids import nonce
 from queuekit_mongo import parcels, queries, transit
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, OUT, Document
 from queuekit_mongo.port import MongoPort
-from queuekit_mongo.replies import Contended
 from queuekit_mongo.store.moving import atomic, mine, number, written
 from queuekit_mongo.store.room import Room
 
+ALIKE: Final = ("state", "rev", "line", "at", "expiry")  # in which the jobs that one statement checks out are alike
 BYTES_OUT: Final = 4 * 1024 * 1024  # of bodies and results in one checkout
 
 
 async def checkout(room: Room, queue: str, epoch: int, batch: int, limit: int, *, history: bool) -> list[Parcel]:
+    """In two steps: a transaction chooses and lists the batch, then its jobs leave by one command, each if it is as it
+    was seen. In a transaction the server looks up each index anew for each document: three times the work."""
     key = room.names.move(queue, OUT, number(batch))
+    floor = (await room.view(queue)).floor
+    room.marks.pop(queue, None)
 
-    async def work(port: MongoPort) -> list[Document]:
+    async def work(port: MongoPort) -> tuple[Document | None, list[Document]]:
         await mine(port, room, queue, epoch)
         listed = await port.find(queries.known([key]))
         if listed:
-            return await _again(port, room, listed[0]["ids"], batch)
+            return listed[0], []
         docs = await _line_up(port, room, queue, limit, history=history)
         while floor and docs and await _stranded(port, docs, floor):
             docs = await _line_up(port, room, queue, limit, history=history)
         if not docs:
-            return []
-        names = [doc["_id"] for doc in docs]
-        await written(port, JOBS, [{"_id": key, "batch": batch, "ids": names}])
-        await _leave(port, docs, batch, whole=room.replica)
-        return docs if room.replica else await _again(port, room, names, batch)
+            return None, []
+        chosen = _listed(key, batch, docs)
+        await written(port, JOBS, [chosen])
+        return chosen, docs
 
-    room.marks.pop(queue, None)
-    floor = (await room.view(queue)).floor
-    docs = await atomic(room, queue, work)
-    now = room.now()
-    return [parcels.outgoing(doc, now) for doc in docs]
+    while True:
+        chosen, docs = await atomic(room, queue, work)
+        if chosen is None:
+            return []
+        out = await _leave(room, chosen, docs)
+        if out:
+            now = room.now()
+            return [parcels.outgoing(doc, now) for doc in out]
+        await room.port.delete(JOBS, {"_id": key, "by": chosen["by"], "ids": []})  # all of it changed meanwhile
+
+
+def _listed(key: str, batch: int, docs: Sequence[Mapping[str, Any]]) -> Document:
+    """The document of a batch: its jobs in order, and in groups that one statement checks out."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for doc in docs:
+        alike = (doc["state"], doc["rev"], doc.get("line"), "at" in doc, "expiry" in doc)
+        groups.setdefault(alike, []).append(doc["_id"])
+    told = [dict(zip((*ALIKE, "ids"), (*alike, ids), strict=True)) for alike, ids in groups.items()]
+    return {"_id": key, "batch": batch, "by": nonce(), "ids": [doc["_id"] for doc in docs], "groups": told}
+
+
+async def _leave(room: Room, chosen: Mapping[str, Any], docs: list[Document]) -> list[Document]:
+    """Take what a batch lists off its lines; what is out then. Jobs that changed meanwhile are listed no more."""
+    port, names, batch, by = room.port, chosen["ids"], chosen["batch"], chosen["by"]
+    writes = [transit.leave(group, batch, by) for group in chosen["groups"]]
+    if (await port.bulk(JOBS, writes)).met == len(names) == len(docs):
+        return docs
+    found = {doc["_id"]: doc for doc in await port.find(queries.known(names))}
+    out = [doc for name in names if (doc := found.get(name)) is not None and _is_out(doc, by)]
+    if len(out) < len(names):
+        left = sorted({*names} - {doc["_id"] for doc in out})
+        await port.bulk(JOBS, [transit.shorten(chosen["_id"], left, by)])
+    return out
 
 
 async def _line_up(port: MongoPort, room: Room, queue: str, limit: int, *, history: bool) -> list[Document]:
@@ -72,29 +104,8 @@ async def _stranded(port: MongoPort, docs: Sequence[Mapping[str, Any]], floor: i
     return bool(lost) and bool(await port.delete(JOBS, transit.stranded(lost, floor)))
 
 
-async def _leave(port: MongoPort, docs: Sequence[Mapping[str, Any]], batch: int, *, whole: bool) -> None:
-    """Take documents off their lines. In a transaction they are still as they were read."""
-    states: dict[str, list[str]] = {}
-    for doc in docs:
-        states.setdefault(doc["state"], []).append(doc["_id"])
-    writes = [transit.leave(ids, state, batch) for state, ids in states.items()]
-    if (await port.bulk(JOBS, writes)).met < len(docs) and whole:
-        raise Contended("a job changed in the transaction that checks it out")
-
-
-async def _again(port: MongoPort, room: Room, names: Sequence[str], batch: int) -> list[Document]:
-    """What is out under a batch, in its order; where there are no transactions, completed first."""
-    if not room.replica:
-        docs = await port.find(queries.light(names))
-        left = [doc for doc in docs if doc["state"] in transit.LEAVES]
-        if left:
-            await _leave(port, left, batch, whole=False)
-    found = {doc["_id"]: doc for doc in await port.find(queries.known(names))}
-    return [doc for name in names if (doc := found.get(name)) is not None and _is_out(doc, batch)]
-
-
-def _is_out(doc: Mapping[str, Any], batch: int) -> bool:
-    return bool(doc["state"] == OUT and doc["out"]["batch"] == batch)
+def _is_out(doc: Mapping[str, Any], by: str) -> bool:
+    return bool(doc["state"] == OUT and doc["out"]["by"] == by)
 
 
 async def running(room: Room, queue: str, after: str, limit: int) -> list[Parcel]:
@@ -114,28 +125,43 @@ async def timed_keys(room: Room, queue: str, after: str, limit: int) -> list[Hel
 
 
 async def confirm(room: Room, queue: str, epoch: int, batch: int, ids: Sequence[str]) -> Confirmed:
+    """What is out goes without a transaction: nobody but its mover can touch it. All else in one."""
     key = room.names.move(queue, OUT, number(batch))
     names = [room.names.job(queue, name) for name in dict.fromkeys(ids)]
+    await mine(room.port, room, queue, epoch)
+    listed = await room.port.find(queries.known([key], ("by", "ids")))
+    removed = await _remove(room.port, names, listed[0]["by"], room.now()) if listed else 0
+    if listed and removed == len(names) and {*names} == {*listed[0]["ids"]}:
+        await room.port.delete(JOBS, {"_id": key, "by": listed[0]["by"]})
+        return Confirmed(removed=removed)
 
     async def work(port: MongoPort) -> Confirmed:
         await mine(port, room, queue, epoch)
-        listed = await port.find(queries.known([key]))
-        now = room.now()
-        removed = await port.delete(JOBS, transit.old(names, batch, now))
-        if removed < len(names):
-            removed += (await port.bulk(JOBS, [transit.remove(names, batch, now)])).met
         reply = Confirmed(removed=removed)
-        if removed < len(names):
-            await _others(port, room, queue, names, reply, now)
-        if listed:
-            confirmed = set(names)
-            left = [name for name in listed[0]["ids"] if name not in confirmed]
-            if left:
-                await port.bulk(JOBS, [transit.restore(left, batch)])
+        await _others(port, room, queue, names, reply, room.now())
+        for one in await port.find(queries.known([key])):
+            left = sorted({*one["ids"]} - {*names})
+            await _put_back(port, left, one)
             await port.delete(JOBS, {"_id": key})
         return reply
 
     return await atomic(room, queue, work)
+
+
+async def _remove(port: MongoPort, names: Sequence[str], by: str, now: int) -> int:
+    """Remove jobs of a batch; those that a repeated call may name leave stubs."""
+    removed = await port.delete(JOBS, transit.old(names, by, now))
+    if removed < len(names):
+        removed += (await port.bulk(JOBS, [transit.remove(names, by, now)])).met
+    return removed
+
+
+async def _put_back(port: MongoPort, names: Sequence[str], listed: Mapping[str, Any]) -> int:
+    """Put jobs of a batch back where they were; a late checkout of this very batch meets none of them any more."""
+    if not names:
+        return 0
+    done = await port.bulk(JOBS, [transit.restore(names, listed["by"]), transit.bar(names, listed["by"])])
+    return min(done.met, len(names))
 
 
 async def _others(
@@ -176,8 +202,8 @@ async def restore(room: Room, queue: str, epoch: int, batch: int, ids: Sequence[
         names = [name for name in listed[0]["ids"] if only is None or name in only] if listed else []
         if not names:
             return 0
-        done = await port.bulk(JOBS, [transit.restore(names, batch)])
+        back = await _put_back(port, names, listed[0])
         await _shorten(port, room, queue, batch, names)
-        return done.met
+        return back
 
     return await atomic(room, queue, work)
