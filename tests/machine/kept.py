@@ -10,9 +10,10 @@ from typing import Final
 
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits
-from queuekit.domain.outcome import Ask, Hold, Kind, Op, Outcome
-from queuekit.domain.query import Change, Verb
+from queuekit.domain.outcome import Ask, Hold, Home, Kind, Op, Outcome
+from queuekit.domain.query import Change, Totals, Verb
 from queuekit.domain.state import State
+from queuekit.testing.machine.moves import Cargo, Confirm, In, Move, Out, Restore, Shape, Unhold
 from queuekit.testing.machine.steps import Alter, Configure, Pass, Prune, Put, Recover, Renew, Step, Trouble, Work
 
 # Redis, SQLite: the repeat of a configuration whose answer was lost was refused as somebody else's.
@@ -137,6 +138,45 @@ replaced_where_one_was_removed = [
             JobSpec(id="b", task="t", body=b"new", unique=UniqueKey(key="y", on_conflict="replace")),
         ),
     ),
+]
+
+# The model: where a queue lives was looked at before what fits no store; all stores do it the other way round.
+too_large_for_every_store = [
+    Move(epoch=1, home=Home.HERE, to="far"),
+    Put(op=Op(actor="p0", n=1), jobs=(JobSpec(id="a", task="s", body=b"n" * 250),)),
+    Put(op=Op(actor="p0", n=2), jobs=(JobSpec(id="a", task="s", body=b""),)),
+    Put(op=Op(actor="p0", n=3), jobs=(JobSpec(id="a", task="s", body=b""),), asked=True),
+]
+
+# None went wrong here; the whole way of a queue, step by step, with a job that runs elsewhere meanwhile.
+there_and_back = [
+    Put(
+        op=Op(actor="p0", n=1),
+        jobs=(
+            JobSpec(id="a", task="s", body=b"", unique=UniqueKey(key="x")),
+            JobSpec(id="b", task="s", body=b"n" * 150, delay=22100),
+            JobSpec(id="c", task="t", body=b"", priority=0, unique=UniqueKey(key="y", until="time", ttl=98600)),
+            JobSpec(id="d", task="t", body=b"", keep_completed=Retention(0)),
+        ),
+    ),
+    Work(op=Op(actor="w0.0", n=1), ask=Ask(want=2, lease=137700)),
+    Move(trouble=Trouble.LOSE_REPLY, epoch=1, home=Home.MOVING, to="far"),
+    Work(op=Op(actor="w0.0", n=2), outcomes=(Outcome(id="c", token="w0.0:1", kind=Kind.RETRY),), ask=Ask(want=3)),
+    Out(trouble=Trouble.LOSE_REPLY, epoch=1, batch=2, history=True),
+    Alter(op=Op(actor="c0", n=1), changes=(Change(id="b", verb=Verb.PROMOTE), Change(id="Z-9", verb=Verb.CANCEL))),
+    Confirm(trouble=Trouble.LOSE_REPLY, epoch=1, batch=2, ids=("c", "b")),
+    Restore(epoch=1, batch=2),
+    Out(epoch=1, batch=4, limit=1),
+    Move(epoch=2, home=Home.HERE),
+    Restore(epoch=1, batch=4),
+    Confirm(epoch=1, batch=4, ids=("d",)),
+    Move(epoch=2, home=Home.ARRIVING, to="far", room=9),
+    In(epoch=2, batch=1, cargo=(Cargo("c", 1, Shape.RUNS), Cargo("b", 2), Cargo("d", 3, Shape.BACK)), at=23000),
+    In(trouble=Trouble.TWICE, epoch=2, batch=3, cargo=(Cargo("c", 1), Cargo("b", 0)), at=23000),
+    Unhold(epoch=2, ids=("a", "b")),
+    Move(epoch=3, home=Home.HERE, to="far", add=Totals(enqueued=3)),
+    Recover(every=340000850),
+    Work(op=Op(actor="w0.1", n=1), ask=Ask(want=9, lease=137700)),
 ]
 
 KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}
