@@ -11,6 +11,7 @@ from typing import Final, Literal
 from queuekit.domain.state import Line, State
 
 PRIORITY_MAX: Final = 1000
+VERSION_MAX: Final = 65_535  # of a payload's shape; stores have two bytes for it
 BATCH_MAX: Final = 1000  # jobs or outcomes a call; a Lua unpack fails at 8,000 (reliability.md 3.1)
 HARD_PAYLOAD_LIMIT: Final = 8 * 1024 * 1024
 

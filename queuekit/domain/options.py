@@ -16,6 +16,7 @@ from queuekit import clock
 from queuekit.domain import names, readers
 from queuekit.domain.backoff import Backoff, backoff_json, to_backoff
 from queuekit.domain.duration import parse_duration
+from queuekit.domain.job import VERSION_MAX
 from queuekit.domain.limits import DEFAULT_LEASE, DEFAULT_MAX_CRASHES
 from queuekit.domain.values import (
     JSON,
@@ -297,7 +298,7 @@ for _option in (
     Option(name="executor", type="auto | async | thread | process", scopes=_TASK, reader="worker",
            parse=readers.executor, default="auto", shown="auto", literal=True,
            help="auto: coroutines on the event loop, functions in threads"),
-    Option(name="version", type="int", scopes=_TASK, reader="worker", parse=whole(1, 2**31 - 1), default=1,
+    Option(name="version", type="int", scopes=_TASK, reader="worker", parse=whole(1, VERSION_MAX), default=1,
            shown="1", help="of the payload's shape; raise it when the shape changes"),
     Option(name="concurrency", type="int", scopes=_TASK | _QUEUE, reader="consumer", parse=whole(1, 100_000),
            shown="1", aliases={"bull": "concurrency"}, help="jobs at once in one worker process"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queuekit import Backoff, Group, Keep, Priority, Profile, Rate, Unique
+from queuekit import Backoff, Group, Keep, Priority, Profile, QueueKit, Rate, Unique, ids
 from queuekit.domain import options, typed
 from queuekit.domain.job import Retention, UniqueKey
 from queuekit.domain.options import Scope
@@ -213,3 +213,22 @@ def test_the_page_of_the_docs_is_made_from_the_list(scope: Scope) -> None:
     page = (Path(__file__).parents[2] / "docs" / "options.md").read_text()
     table = options.docs_table(scope)
     assert f"\n\n{table}\n" in page, f"put this into docs/options.md:\n{table}"
+
+
+def test_every_version_that_a_task_may_have_goes_into_every_store(
+    redis_url: str, mongo_url: str, tmp_path: Path
+) -> None:
+    """Redis has two bytes for it; a date as a version is refused where the task is declared, not when a job is sent."""
+    for url in ("memory://", redis_url, mongo_url, f"sqlite:///{tmp_path}/v.db"):
+        with QueueKit(url, name="versions", namespace="v" + ids.nonce()[:11]) as kit:
+            with pytest.raises(InvalidOption, match="version"):
+                kit.task("late", version=20_261_122)(print)
+
+            @kit.task("last", version=65_535)
+            def last() -> None: ...
+
+            chosen = last.enqueue().id
+            record = kit.run(lambda at, chosen=chosen: at.store.get("default", [chosen]))[0]  # type: ignore[misc]  # the loop's
+            assert record is not None
+            assert record.version == 65_535
+            kit.run(lambda at: at.store.obliterate("default", force=True))
