@@ -114,11 +114,12 @@ class RealGround:
                 process.kill()
         if process.exitcode == -signal.SIGKILL:
             return Lived(killed=True)
+        told = job.log.read_text()[-2000:] if job.log.exists() else "it did not begin"
         said = json.loads(report.read_text()) if report.exists() else {}
         return Lived(
             killed=False, ended="agreed" in said, agreed=bool(said.get("agreed")),
             sites={Site(**one) for one in said.get("sites", [])},
-            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} {job.log.read_text()[-2000:] if job.log.exists() else 'it did not begin'}",
+            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} {told}",
         )  # fmt: skip
 
 
