@@ -249,6 +249,37 @@ async def test_a_restored_job_is_changed_again(harness: Harness, mover: MovingSt
     assert (await leaving.out())[0].record.body == b"new"
 
 
+async def test_jobs_given_back_where_the_queue_is_gone_stay_there(harness: Harness, mover: MovingStore) -> None:
+    """Clashes, in the end: nobody works on them, and people find, change and delete them."""
+    await Producer(mover).put("a", "b", "c")
+    leaving = await leave(harness, mover)
+    await leaving.out()
+    await leaving.confirm("a", batch=99)
+    await leaving.go(GONE)
+    await harness.advance(MINUTE)
+    assert await leaving.restore(batch=1) == 2
+    assert (await Worker(mover).exchange((), 9)).claims == []
+    await mover.prune(Q)
+    assert await listed(mover, State.WAITING) == ["b", "c"]
+    assert (await change(mover, "b", Verb.DELETE)).ok
+    assert await mover.get(Q, ["a", "b"]) == [None, None]
+    assert await state(mover, "c") is State.WAITING
+    assert ids(await leaving.out()) == ["c"]
+
+
+async def test_batches_stay_out_under_a_higher_epoch(harness: Harness, mover: MovingStore) -> None:
+    """A mover that was started again finds what the last one had checked out."""
+    await Producer(mover).put("a", "b", "c")
+    first = await (await leave(harness, mover)).out(2, batch=4)
+    again = await leave(harness, mover, epoch=2)
+    second = await again.out(9, batch=4)
+    assert [same(parcel.record) for parcel in second] == [same(parcel.record) for parcel in first]
+    assert ids(await again.out(9, batch=6)) == ["c"]
+    assert await again.restore(batch=4) == 2
+    assert (await again.confirm("c", batch=6)).removed == 1
+    assert await listed(mover, State.WAITING) == ["a", "b"]
+
+
 # ---- known
 
 
