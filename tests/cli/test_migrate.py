@@ -230,7 +230,7 @@ def _raise_schema(db: sqlite3.Connection) -> None:
 def begun(shell: Shell, *args: str) -> subprocess.Popen[str]:
     """A move so slow that it is in the middle when the first jobs have been moved."""
     process = shell.start(
-        "migrate", "--from", "sqlite", "--to", url(shell, "new"), "-Q", "mail", "--rate", "10/s", "--batch", "5", *args
+        "migrate", "--from", "sqlite", "--to", url(shell, "new"), "-Q", "mail", "--rate", "1/s", "--batch", "2", *args
     )
     assert process.stderr is not None
     line = process.stderr.readline()

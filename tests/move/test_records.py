@@ -70,7 +70,7 @@ def test_a_parcel_adds_what_its_record_does_not_say() -> None:
     }  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(parcels())
 def test_what_is_written_is_read_back_the_same(parcel: Parcel) -> None:
     line = dumps(parcel)
@@ -82,7 +82,7 @@ def test_what_is_written_is_read_back_the_same(parcel: Parcel) -> None:
     assert digest(back.record) == digest(parcel.record)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(parcels())
 def test_anybody_can_compute_the_digest_from_the_line(parcel: Parcel) -> None:
     said = json.loads(dumps(parcel))
