@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from queuekit.domain.moving import Clash, Parcel
-from queuekit.domain.query import Pong, Where
+from queuekit.domain.query import Where
 from queuekit.domain.state import TERMINAL
 from queuekit.errors import InvalidOption, Unsupported
 from queuekit.move import checks, turn
@@ -18,12 +18,10 @@ from queuekit.move.values import CLASHES_SHOWN, Options, Plan, QueuePlan, Side, 
 from queuekit.store.retry import Waiter
 
 SAMPLE: Final = 100  # records of each state, for sizes
-# Jobs of 100 bytes a second, as `make bench-move` measured them on two shared cores (docs/decisions/092).
-RATES: Final = {
-    ("redis", "mongod"): 8000, ("mongod", "redis"): 10_000, ("redis", "sqlite"): 8000, ("sqlite", "redis"): 10_000,
-    ("sqlite", "mongod"): 8000, ("mongod", "sqlite"): 8000,
-}  # fmt: skip
-OTHERWISE: Final = 5000
+RATE: Final = 5000  # jobs of 100 bytes a second on two busy cores: docs/decisions/092
+RATE_FROM: Final = (
+    "a careful guess from 100-byte jobs on two busy cores; larger payloads and farther servers take longer"
+)
 
 
 async def plan(
@@ -41,23 +39,18 @@ async def plan(
     answer.warnings += [
         f"{side.name}: {text}" for side, pong in ((source, mine), (target, theirs)) for text in pong.warnings
     ]
-    _rate(answer, pair, mine, theirs)
+    rate = _rate(answer, pair)
     for name in await checks.chosen(pair, queues):
-        answer.queues.append(await _queue(pair, name, answer.rate or OTHERWISE))
+        answer.queues.append(await _queue(pair, name, rate))
     return answer
 
 
-def _rate(answer: Plan, pair: Pair, mine: Pong, theirs: Pong) -> None:
-    kinds = mine.server.partition(" ")[0], theirs.server.partition(" ")[0]
-    known = RATES.get(kinds)
-    answer.rate = known or OTHERWISE
-    answer.rate_from = (
-        "measured with 100-byte payloads on two cores (docs/decisions/092); yours differs"
-        if known
-        else "a guess: this pair was not measured"
-    )
-    if pair.options.rate is not None and pair.options.rate < answer.rate:
-        answer.rate, answer.rate_from = pair.options.rate, "--rate"
+def _rate(answer: Plan, pair: Pair) -> float:
+    rate, said = float(RATE), RATE_FROM
+    if pair.options.rate is not None and pair.options.rate < rate:
+        rate, said = pair.options.rate, "--rate"
+    answer.rate, answer.rate_from = rate, said
+    return rate
 
 
 async def _queue(pair: Pair, name: str, rate: float) -> QueuePlan:
