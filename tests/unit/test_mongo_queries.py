@@ -16,7 +16,9 @@ from queuekit.domain.job import KEEP_NOTHING, Retention
 
 Q = "ns/orders"
 NOW = 1_800_000_000_000
-ROOMS = [Path(queuekit_mongo.__file__).parent / name for name in ("queries.py", "pages.py", "removals.py")]
+ROOMS = [
+    Path(queuekit_mongo.__file__).parent / name for name in ("queries.py", "pages.py", "removals.py", "transit.py")
+]
 
 
 def test_candidates_stand_in_order_suspects_first() -> None:
@@ -101,7 +103,7 @@ def test_no_query_runs_code_or_meets_a_text_pattern(path: Path) -> None:
 @pytest.mark.parametrize("path", ROOMS, ids=lambda path: str(path.stem))
 def test_pipelines_let_no_parameter_in_but_as_literal_number_or_match(path: Path) -> None:
     """Every update that is a list: names inside it are numbers of ours, or go through `literal`."""
-    allowed = {"literal", "place", "times", "k", "v", "READY", "said", "list", "ids", "first"}
+    allowed = {"literal", "place", "times", "k", "v", "READY", "said", "list", "ids", "first", "name", "back", "_LEFT"}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.keyword) and node.arg == "update" and isinstance(node.value, ast.List):
             names = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
