@@ -17,7 +17,7 @@ from queuekit.errors import Conflict, Moved, PayloadTooLarge, Unsupported
 from queuekit.move.contents import About, Batch, Contents, Lines, batches
 from queuekit.move.reading import parsed
 from queuekit.move.records import Digests, compact, digest
-from queuekit.move.values import MovingStore
+from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import JobStore
 
 Told = Callable[[str, int, int], None]  # queue, jobs so far, jobs in all
