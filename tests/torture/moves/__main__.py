@@ -13,18 +13,24 @@ from tests.torture.moves.kill import MODES, Table, names, record, strike
 
 
 async def matrix(
-    pairs: list[str], scenarios: list[str], *, lanes: int, most: int | None = None, seed: int = 0
+    pairs: list[str],
+    scenarios: list[str],
+    *,
+    lanes: int,
+    most: int | None = None,
+    seed: int = 0,
+    seconds: float = 3600.0,
 ) -> Table:
     """The table of these pairs; with `most`, so many points of each, chosen by the seed."""
     table = Table()
     async with grounds(pairs) as made:
         for ground in made.values():
-            await _pair(ground, table, scenarios, lanes, most, seed)
+            await _pair(ground, table, scenarios, lanes=lanes, most=most, seed=seed, seconds=seconds)
     return table
 
 
 async def _pair(
-    ground: RealGround, table: Table, scenarios: list[str], lanes: int, most: int | None, seed: int
+    ground: RealGround, table: Table, scenarios: list[str], *, lanes: int, most: int | None, seed: int, seconds: float
 ) -> None:
     begun, name, before = time.monotonic(), names(), table.moves
     await record(ground, table, scenarios, name)
@@ -33,7 +39,7 @@ async def _pair(
         step = max(1, len(aims) // most)
         aims = aims[seed % step :: step][:most]
         table.only(ground.name, aims)
-    await strike(ground, table, aims, name, lanes=lanes)
+    await strike(ground, table, aims, name, lanes=lanes, seconds=seconds)
     print(
         json.dumps(
             {
@@ -53,11 +59,13 @@ def main() -> int:
     parser.add_argument("--scenario", action="append", choices=sorted(MODES))
     parser.add_argument("--lanes", type=int, default=6, help="moves at once")
     parser.add_argument("--most", type=int, help="so many points a pair")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="begin no point of a pair after so long")
     parser.add_argument("--seed", type=int, default=0)
     said = parser.parse_args()
     scenarios = said.scenario or list(MODES)
     table = asyncio.run(
-        matrix(said.pair or list(PAIRS), scenarios, lanes=said.lanes, most=said.most, seed=said.seed)
+        matrix(said.pair or list(PAIRS), scenarios, lanes=said.lanes, most=said.most, seed=said.seed,
+               seconds=said.seconds)
     )  # fmt: skip
     print(table)
     missed = table.missed()

@@ -213,13 +213,15 @@ async def record(
 
 async def strike(
     ground: Ground, table: Table, points: Sequence[tuple[str, Aim]], name: Callable[[], str], *, lanes: int = 4,
-    tries: int = 12,
+    tries: int = 12, seconds: float = 3600.0,
 ) -> None:  # fmt: skip
     """Kill at each of these points, some at once; a point that a move did not come by is tried again."""
-    left = iter(points)
+    left, deadline = iter(points), time.monotonic() + seconds
 
     async def lane() -> None:
         for scenario, aim in left:
+            if time.monotonic() > deadline:
+                return  # what is left counts as missed
             for number in range(tries):
                 try:
                     played = await one_move(ground, name(), scenario, aim, number)
