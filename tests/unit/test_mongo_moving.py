@@ -341,6 +341,29 @@ def test_a_mover_waits_for_the_transactions_of_producers(mover: MongoStore, old:
     assert out(mover, 2, 1) == ["a", "b"]
 
 
+def test_a_mover_waits_for_a_transaction_that_wrote_while_he_came(
+    mover: MongoStore, old: MongoStore, mongo_url: str
+) -> None:
+    """It saw the queue here and wrote to its gate, behind the mover's first look at the gates, before the change."""
+    put(old, "a")
+    client: MongoClient[dict[str, Any]] = MongoClient(mongo_url)
+    with client, client.start_session() as session:
+
+        def come() -> None:
+            session.start_transaction()
+            put(old, "b", within=session)
+            mover.room.port.timeout = 0.5  # type: ignore[attr-defined]
+
+        before(mover, "joined", come)
+        with pytest.raises(StoreUnavailable):
+            go(mover, 1, Home.MOVING)
+        assert direct(mover.known("q", ["b"], [])) is None  # the wait for producers has not begun
+        session.commit_transaction()
+    mover.room.port.timeout = 5.0  # type: ignore[attr-defined]
+    assert go(mover, 1, Home.MOVING).settles_at > 0  # the repeat goes on where the first one stopped
+    assert out(mover, 1, 1) == ["a", "b"]
+
+
 # ------------------------------------------------------------------ two movers, late twins
 
 
