@@ -119,7 +119,7 @@ class RealGround:
         return Lived(
             killed=False, ended="agreed" in said, agreed=bool(said.get("agreed")),
             sites={Site(**one) for one in said.get("sites", [])},
-            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} {told}",
+            doubled=frozenset(said.get("doubled", ())), said=f"{said.get('said')} exit {process.exitcode} {told}",
         )  # fmt: skip
 
 
