@@ -112,7 +112,7 @@ class RealGround:
         finally:
             if process.is_alive():
                 process.kill()
-        if process.exitcode == -signal.SIGKILL:
+        if process.exitcode == -signal.SIGKILL or report.with_suffix(".killed").exists():
             return Lived(killed=True)
         told = job.log.read_text()[-2000:] if job.log.exists() else "it did not begin"
         said = json.loads(report.read_text()) if report.exists() else {}
