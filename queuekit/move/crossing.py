@@ -93,7 +93,8 @@ class Crossing:
         if target.home is Home.HERE and (target.to == self.source.name or source.home is Home.GONE):
             await self.target.become(Home.HERE, self.source.name)
         else:
-            room = 0 if target.home is Home.ARRIVING else 2 * total + ROOM
+            made = target.home is Home.ARRIVING and Note.load((await self.target.journal()).note).room
+            room = 0 if made else 2 * total + ROOM  # a mover that died before it noted its room seated nobody in it
             await self.target.become(Home.ARRIVING, self.source.name, room=room)
             self._room = room or self._room
         away = source.home is Home.GONE and self.target.home is Home.HERE
@@ -123,7 +124,8 @@ class Crossing:
         note.both += [name for name in self.flow.note.both if name not in note.both]
         travelled = [n for n in own.taken if n % 2 == 0]
         self.rolled = self.rolled or epoch < note.source_epoch or (unmoved and bool(travelled))
-        lost = sum(jobs for n, jobs in self.flow.confirmed.items() if n not in own.taken)
+        taken = set(own.taken)
+        lost = sum(jobs for n, jobs in self.flow.confirmed.items() if n not in taken)
         if lost:
             raise MoveStopped(
                 f"queue {self.queue}: {self.target.name} lost {lost} jobs that it had acknowledged and shown; they were"

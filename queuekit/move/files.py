@@ -130,6 +130,8 @@ def _unpacked(file: IO[bytes]) -> Iterator[bytes]:
             for line in _limited(io.BufferedReader(raw, 1024 * 1024)):
                 number += 1
                 yield line
+        if not number:
+            raise Truncated(1, "the compressed file is empty, or cut off near its start: copy or export it again")
     except zstd.ZstdError as error:
         raise Truncated(number + 1, f"the compressed file is damaged or cut off: {error}") from None
 

@@ -20,10 +20,10 @@ from queuekit.move.checks import Pair
 from queuekit.move.end import End, Epochs, Fenced, Real
 from queuekit.move.flow import Pace
 from queuekit.move.note import Note
-from queuekit.move.pages import pages
+from queuekit.move.pages import pages, pieces
 from queuekit.move.records import digest
 from queuekit.move.telling import Telling
-from queuekit.move.values import OnProgress, Options, Phase, Report, Side, Standing
+from queuekit.move.values import OnProgress, Options, Phase, QueueReport, Report, Side, Standing
 from queuekit.store.retry import Waiter
 
 RESTING: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.PARKED})
@@ -44,15 +44,35 @@ async def move_states(
     await checks.two_stores(pair)
     report, began = Report(source=source.name, target=target.name), pair.waiter.monotonic()
     for name in await checks.chosen(pair, queues):
-        where = await pair.standing(name)
-        _, theirs = await pair.confs(name)
-        if where is not Standing.HERE or theirs.home is not Home.HERE:
-            raise await checks.elsewhere(pair, name)
+        if not await _stays(pair, name, report):
+            continue
         telling = Telling(name, pair.waiter, on_progress)
         report.queues.append(telling.report)
         await _Some(pair, name, telling).run(states)
     report.seconds = pair.waiter.monotonic() - began
     return report
+
+
+async def _stays(pair: Pair, name: str, report: Report) -> bool:
+    """Whether both sides have this queue for their own. Raises Conflict, Moved where a move is not over."""
+    where, (mine, theirs) = await pair.standing(name), await pair.confs(name)
+    if where is Standing.HERE and theirs.home is Home.HERE:
+        return True
+    if where is Standing.MOVED:
+        left = sum((await pair.jobs(pair.source, name)).values())
+        said = QueueReport(queue=name, phase=Phase.SWEEP if left else Phase.DONE)
+        said.notes.append(f"the whole queue had moved to {pair.target.name} already")
+        if left:
+            said.notes.append(f"{left} jobs of it stayed at {pair.source.name}: --resume without --state tries them")
+        report.queues.append(said)
+        return False
+    if where is Standing.ELSEWHERE or where is Standing.HERE:
+        error = await checks.elsewhere(pair, name)
+        if mine.home is not Home.GONE:
+            raise error
+        report.notes.append(str(error))
+        return False
+    raise Conflict(f"queue {name}: a move of all of it is not over ({where}): end that first, without --state")
 
 
 class _Some:
@@ -75,8 +95,9 @@ class _Some:
             await self.target.become(Home.HERE, None)
             number = 0
             async for records in pages(self.pair, self.pair.source, self.queue, states, limit=self.pair.options.batch):
-                number += 1
-                await self._batch(number, records)
+                for some in pieces(records):
+                    number += 1
+                    await self._batch(number, some)
             await self.target.become(Home.HERE, None)  # drops the journal
         except Fenced as fenced:
             raise Conflict(

@@ -105,6 +105,8 @@ def _compare(db: sqlite3.Connection, said: QueueVerdict) -> None:
         mine, said.only_source = _found(db, ONLY.format("source", "target"))
         theirs, said.only_target = _found(db, ONLY.format("target", "source"))
         said.differences = differ + mine + theirs
+        if said.source and said.target:
+            said.notes.append("it has not moved: both sides are compared as copies, job by job")
         return
     said.differences, said.twice = _found(db, BOTH)
     if said.standing is Standing.MOVED:

@@ -24,12 +24,16 @@ from queuekit.move import (
     Standing,
     abandon,
     abort,
+    crossing,
     move,
     move_states,
     plan,
     resume,
+    turn,
     verify,
 )
+from queuekit.move.checks import Pair
+from queuekit.move.pages import pages
 from queuekit.store.direct import direct
 from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import Capabilities
@@ -430,6 +434,45 @@ async def test_an_abort_takes_along_what_was_enqueued_at_the_target(two: Two) ->
     assert (await two.there.count(Q)).totals.enqueued == 3
 
 
+async def test_an_abort_brings_more_jobs_than_the_spare_room_back_in_front(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (crossing, turn):
+        monkeypatch.setattr(module, "ROOM", 2)
+    names = [f"j{i:02}" for i in range(30)]
+    await two.put(two.here, *names)
+    honest, two.there = two.there, Away(two.there, 30)
+    with pytest.raises(StoreUnavailable):
+        await two.go(batch=2, patience=1)
+    two.there = honest
+    moved = await two.ids(two.there, State.WAITING)
+    assert 10 < len(moved) < 30
+    await two.put(two.there, "new")
+    assert (await two.go(abort, batch=2)).agrees
+    assert await two.ids(two.here, State.WAITING) == [*names, "new"]
+
+
+async def test_a_mover_that_died_before_its_first_batch_had_room_for_all(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crossing, "ROOM", 2)
+    names = [f"j{i:02}" for i in range(30)]
+    await two.put(two.here, *names)
+
+    class Dies(Spoiled):
+        async def checkout(self, *_: Any, **__: Any) -> Any:
+            raise KeyboardInterrupt
+
+    honest, two.here = two.here, Dies(two.here, "", None)
+    with pytest.raises(KeyboardInterrupt):
+        await two.go()
+    two.here = honest
+    assert (await two.there.conf(Q)).home is Home.ARRIVING
+    await two.put(two.there, "new")
+    assert (await two.go(resume, batch=4)).agrees
+    assert await two.ids(two.there, State.WAITING) == [*names, "new"]
+
+
 async def test_behind_the_commit_point_there_is_no_abort(two: Two) -> None:
     await two.put(two.here, "a", "b")
     running = await two.claim(two.here, 1)
@@ -496,6 +539,53 @@ async def test_a_resting_job_that_somebody_retries_meanwhile_stays(two: Two) -> 
     assert not report.agrees
     assert (await two.here.get(Q, ["a"]))[0].state is State.WAITING
     assert await two.there.get(Q, ["a"]) == [None]
+
+
+async def test_large_resting_jobs_move_in_small_batches(two: Two) -> None:
+    names, sizes = [f"j{i:02}" for i in range(40)], list[int]()
+    two.here.limit = two.there.limit = 2_000_000
+    await two.put(two.here, *names)
+    await two.end(two.here, await two.claim(two.here, 40), Kind.COMPLETED, result=b"r" * 1_000_000)
+
+    class Weighed(Spoiled):
+        async def import_batch(self, *args: Any) -> Any:
+            sizes.append(sum(len(parcel.record.result or b"") for parcel in args[3]))
+            return await self._store.import_batch(*args)
+
+    there = Side(store=cast("MovingStore", Weighed(two.there, "", None)), name="there")
+    report = await move_states(two.sides[0], there, [Q], [State.COMPLETED], waiter=two.clock)
+    assert report.agrees
+    assert report.jobs == 40
+    assert max(sizes) <= 4 * 1024 * 1024
+
+
+async def test_a_queue_that_moved_as_a_whole_has_no_states_to_move(two: Two) -> None:
+    await two.put(two.here, "a", "b")
+    await two.end(two.here, await two.claim(two.here, 1), Kind.FAILED)
+    await two.go()
+    report = await move_states(*two.sides, [Q], [State.FAILED], waiter=two.clock)
+    assert report.agrees
+    assert report.queues[0].notes == ["the whole queue had moved to there already"]
+
+
+async def test_states_do_not_move_beside_a_move_of_all(two: Two) -> None:
+    await two.put(two.here, *(f"j{i}" for i in range(9)))
+    honest, two.there = two.there, Away(two.there, 12)
+    with pytest.raises(StoreUnavailable):
+        await two.go(batch=2, patience=1)
+    two.there = honest
+    with pytest.raises(Conflict, match=r"not over \(arriving\): end that first"):
+        await move_states(*two.sides, [Q], [State.FAILED], waiter=two.clock)
+
+
+async def test_pages_get_smaller_where_jobs_are_large(two: Two) -> None:
+    two.here.limit = 2_000_000
+    await two.put(two.here, *(f"j{n:02}" for n in range(60)))
+    await two.end(two.here, await two.claim(two.here, 60), Kind.COMPLETED, result=b"r" * 1_000_000)
+    pair = Pair(*two.sides, Options(), two.clock)
+    found = [len(page) async for page in pages(pair, pair.source, Q, [State.COMPLETED])]
+    assert sum(found) == 60
+    assert max(found[1:]) <= 4
 
 
 async def test_live_jobs_do_not_move_alone(two: Two) -> None:
