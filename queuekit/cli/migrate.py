@@ -34,6 +34,7 @@ WORDS = {
     Phase.HISTORY: "history", Phase.TAIL: "jobs that still run", Phase.SWEEP: "last look", Phase.BACK: "goes back",
     Phase.DONE: "done", Phase.VERIFY: "compares",
 }  # fmt: skip
+STANDS_STILL = (Phase.BEGIN, Phase.JOBS, Phase.BACK)  # nobody can claim
 
 _STORE = "redis, mongo, sqlite, or a URL."
 From = Annotated[str | None, typer.Option("--from", metavar="STORE", help=f"Where the jobs are: {_STORE}")]
@@ -91,6 +92,7 @@ class Asked:
     states: list[State]
     options: Options
     stopped: int | None = None  # the exit code of the signal that came
+    phases: dict[str, Phase] = field(default_factory=dict)  # where each queue was when it was last told of
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,12 +129,16 @@ def migrate(
         options=Options(batch=batch, rate=_rate(rate), merge=merge, offline=offline),
     )
     session.sides = ((asked.pair.source, asked.pair.source_by), (asked.pair.target, asked.pair.target_by))
-    if asked.states and asked.act in (Act.VERIFY, Act.ABORT, Act.ABANDON):
+    if asked.states and asked.act in (Act.DRY_RUN, Act.VERIFY, Act.ABORT, Act.ABANDON):
         raise InvalidOption(f"--{asked.act} is for whole queues: leave --state away")
     if asked.act is Act.ABANDON:
         queues.agreed(session, f"give up all that {redact(asked.pair.source)} has not handed over?", yes=yes)
     try:
         code = asyncio.run(_act(asked))
+    except Stopped:
+        asked.meter.close()
+        screen.tell("stopped; nothing was written")
+        code = asked.stopped or exits.INTERRUPTED
     finally:
         asked.meter.close()
     raise typer.Exit(code)
@@ -188,9 +194,22 @@ async def _reported(asked: Asked, act: Callable[[], Awaitable[move.Report]]) -> 
         asked.meter.close()
         go_on = "run it again" if asked.states or asked.act is Act.ABANDON else f"go on with --{_further(asked.act)}"
         screen.tell(f"stopped: what has moved has moved, the rest is where it was; {go_on}")
+        _tell_waiting(asked)
         return asked.stopped or exits.INTERRUPTED
+    except QueueKitError:
+        asked.meter.close()
+        _tell_waiting(asked)
+        raise
     asked.meter.close()
-    return moves.tell_report(asked.session, report)
+    return moves.tell_report(asked.session, report, back=asked.act is Act.ABORT)
+
+
+def _tell_waiting(asked: Asked) -> None:
+    """Said of a move that ended early: queues in its middle stand still, and nobody is paged for that."""
+    waiting = [queue for queue, phase in asked.phases.items() if phase in STANDS_STILL]
+    if waiting:
+        further = "--abort" if asked.act is Act.ABORT else "--resume or --abort"
+        screen.tell(f"until {further} nobody gets jobs of {', '.join(waiting)}")
 
 
 async def _stoppable(asked: Asked, work: Awaitable[T]) -> T:
@@ -231,6 +250,7 @@ def _show(asked: Asked) -> Callable[[Progress], None]:
     last: list[tuple[str, Phase]] = []
 
     def told(now: Progress) -> None:
+        asked.phases[now.queue] = now.phase
         if asked.stopped is not None:
             raise Stopped("asked to stop")
         done = now.text or progress(now.moved, now.total, now.rate, now.left)
@@ -250,4 +270,6 @@ def _rate(text: str | None) -> int | None:
     if text is None:
         return None
     ((count, per),) = to_rates(text if "/" in text else f"{text}/s")
-    return max(1, count * 1000 // per)
+    if count * 1000 < per:
+        raise InvalidOption(f"--rate {text}: at least one job a second")
+    return count * 1000 // per

@@ -41,15 +41,16 @@ def tell_plan(session: Session, pair: Pair, plan: Plan) -> int:
     return exits.DONE if plan.possible else exits.NO
 
 
-def tell_report(session: Session, report: Report) -> int:
-    """What was moved, by state, and whether both sides agree."""
+def tell_report(session: Session, report: Report, *, back: bool = False) -> int:
+    """What was moved (or brought `back`), by state, and whether both sides agree."""
     if session.json:
         queues = {q.queue: {**_plain(q), "jobs": q.jobs, "rate": q.rate, "agrees": q.agrees} for q in report.queues}
         screen.show_json({**_plain(report), "queues": queues, "jobs": report.jobs, "agrees": report.agrees})
         return exits.DONE if report.agrees else exits.NO
+    way = f"{report.target} back to {report.source}" if back else f"{report.source} to {report.target}"
     if not report.queues:
         _told("", report.notes)
-        screen.say(f"{report.source} to {report.target}: there was nothing to do")
+        screen.say(f"{way}: there was nothing to do")
         return exits.DONE
     columns = ("queue", "state", "jobs", "digest", "arrived", "pause")
     screen.table(columns, (row for q in report.queues for row in _reported(q)), right=("jobs", "pause"))
@@ -62,7 +63,7 @@ def tell_report(session: Session, report: Report) -> int:
     _told("", report.notes)
     verdict = "both sides agree" if report.agrees else "both sides do NOT agree: see above"
     spent = screen.span(report.seconds)
-    screen.say(f"{report.source} to {report.target}: {report.jobs:,} jobs in {spent}; {verdict}")
+    screen.say(f"{way}: {report.jobs:,} jobs in {spent}; {verdict}")
     return exits.DONE if report.agrees else exits.NO
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -37,10 +38,12 @@ def list_(context: typer.Context, json: Json = False) -> None:
     """List queues with the numbers of their jobs."""
     session = reading(context, json)
     health = session.kit.health()
+    confs = {name: session.ask(session.store().conf(name)) for name in health}
     if session.json:
-        screen.show_json([health_dict(one) for one in health.values()])
+        homes = {name: {"home": conf.home, "to": conf.to} for name, conf in confs.items()}
+        screen.show_json([{**health_dict(one), **homes[name]} for name, one in health.items()])
         return
-    show_health(health)
+    show_health(health, {name: _beside(conf) for name, conf in confs.items()})
 
 
 @app.command()
@@ -75,6 +78,12 @@ def show(context: typer.Context, queue: Name, json: Json = False) -> None:
             "in force": _pairs(layers["effective"]),
         }
     )
+
+
+def _beside(conf: QueueConf) -> str:
+    """The move a queue is in or behind, in a word and a name; nothing for one that only lives here."""
+    said = {Home.MOVING: "moving to", Home.ARRIVING: "arriving from", Home.GONE: "gone to", Home.HERE: "open, from"}
+    return "" if conf.to is None else f"{said[conf.home]} {conf.to}"
 
 
 def _lives(conf: QueueConf) -> str:
@@ -179,12 +188,14 @@ def health_dict(one: QueueHealth) -> dict[str, object]:
     return {f.name: getattr(one, f.name) for f in dataclasses.fields(one)}
 
 
-def show_health(health: dict[str, QueueHealth]) -> None:
-    """The numbers of queues as a table."""
+def show_health(health: dict[str, QueueHealth], moves: Mapping[str, str] | None = None) -> None:
+    """The numbers of queues as a table; where any of them moves or has moved, that too."""
+    told = moves if moves is not None and any(moves.values()) else None
     screen.table(
-        ("queue", *COLUMNS, "oldest", "workers", "paused"),
+        ("queue", *COLUMNS, "oldest", "workers", "paused", *(("move",) if told else ())),
         (
             [name, *(getattr(h, c) for c in COLUMNS), screen.ago(h.oldest_waiting), h.workers, _pause(h)]
+            + ([told.get(name)] if told else [])
             for name, h in health.items()
         ),
         right=(*COLUMNS, "workers"),

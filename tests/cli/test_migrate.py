@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from queuekit import ids
+from queuekit import ids, move
 from queuekit.cli.migrate import WORDS
 from queuekit.move import Phase
 from tests.cli.conftest import Ran, Shell
@@ -172,6 +174,8 @@ def test_two_stores_of_one_kind_are_named_by_variables(filled: Shell) -> None:
         (["--from", "sqlite", "--to", "redis", "--to-url", "NEW"], {}, 2, "--to redis, but --to-url is sqlite"),
         (["--from", "sqlite", "--to", "NEW", "--resume", "--abort"], {}, 2, "one at a time: --resume or --abort"),
         (["--from", "sqlite", "--to", "NEW", "--verify", "-s", "failed"], {}, 2, "leave --state away"),
+        (["--from", "sqlite", "--to", "NEW", "--dry-run", "-s", "failed"], {}, 2, "leave --state away"),
+        (["--from", "sqlite", "--to", "NEW", "--rate", "10/h"], {}, 2, "--rate 10/h: at least one job a second"),
         (["--from", "sqlite", "--to", "NEW", "--rate", "fast"], {}, 2, "rate 'fast/s'"),
         (["--from", "sqlite", "--to", "NEW", "--batch", "0"], {}, 2, "--batch"),
         (["--from", "sqlite", "--to", "NEW", "--batch", "1001"], {}, 2, "--batch"),
@@ -246,7 +250,11 @@ def test_a_signal_ends_the_batch_under_way_and_resume_goes_on(filled: Shell, num
     assert process.returncode == code, err
     assert "the batch under way ends, then this stops" in err
     assert "go on with --resume" in err
+    assert "until --resume or --abort nobody gets jobs of mail" in err
     assert "Traceback" not in err
+    here, there = (filled("queues", "list", env={"QUEUEKIT_URL": url(filled, name)}).out for name in ("old", "new"))
+    assert re.search(r"^mail .* moving to sqlite-to", here, re.MULTILINE), here
+    assert re.search(r"^mail .* arriving from sqlite-from", there, re.MULTILINE), there
     stuck = migrate(filled, "-Q", "mail")
     assert stuck.code == 1
     assert "--resume goes on" in stuck.err
@@ -262,6 +270,7 @@ def test_a_killed_move_is_brought_back_by_abort(filled: Shell) -> None:
     process.communicate(timeout=60)
     ran = migrate(filled, "-Q", "mail", "--abort")
     assert ran.code == 0, ran.err
+    assert re.search(r"sqlite-to back to sqlite-from: \d+ jobs in", ran.out), ran.out
     assert counts(filled, "old") == {"waiting": JOBS}
     assert filled("-q", "worker", "app:kit", "-Q", "mail", "--burst").code == 0
     assert counts(filled, "old") == {"completed": JOBS}
@@ -281,6 +290,17 @@ def test_twice_a_signal_stops_at_once_and_resume_goes_on(filled: Shell) -> None:
     assert process.returncode == 75, err
     assert migrate(filled, "-Q", "mail", "--resume").code == 0
     assert counts(filled, "new") == {"waiting": JOBS}
+
+
+@pytest.mark.parametrize("act", ["verify", "plan"])
+def test_ctrl_c_while_nothing_is_written_is_no_answer(filled: Shell, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(move, act, interrupted)
+    ran = migrate(filled, "--verify" if act == "verify" else "--dry-run")
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, "stopped; nothing was written")
 
 
 def test_every_phase_has_a_word_for_people() -> None:
