@@ -174,7 +174,11 @@ class Run:
         await checks.two_stores(self.pair)
         names = await checks.chosen(self.pair, queues)
         found = {name: await self.pair.standing(name) for name in names}
-        turning = [name for name in names if await turn.may_turn(self.pair, name, found[name], named=bool(queues))]
+        others = [name for name in names if found[name] in turn.TURNS]
+        turning = [
+            name for name in names
+            if await turn.may_turn(self.pair, name, found[name], named=bool(queues), others=others)
+        ]  # fmt: skip
         there = Pair(self.pair.target, self.pair.source, self.pair.options, self.pair.waiter)
         for name in turning:
             if found[name] is Standing.LOST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from queuekit import ids
 from queuekit.domain.outcome import Home
@@ -16,13 +17,17 @@ from queuekit.move.rollback import reclaim
 from queuekit.move.values import Options, Phase, QueueReport, Report, Side, Standing
 from queuekit.store.retry import Waiter
 
+TURNS: Final = (Standing.ARRIVING, Standing.BACK, Standing.LOST)
 
-async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool) -> bool:
-    """Whether there is something to bring back. Raises where it is too late, with what to do instead."""
+
+async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool, others: Sequence[str] = ()) -> bool:
+    """Whether there is something to bring back. Raises where it is too late, with what to do instead; `others` can be
+    brought back still."""
     if where is Standing.OPEN:
+        rest = f". Only {', '.join(others)} can be brought back still: name them with -Q" if others else ""
         raise InvalidOption(
             f"queue {name}: {pair.target.name} works on it already, so it cannot be aborted: --resume ends the move;"
-            f" then migrate --from {pair.target.name} --to {pair.source.name} moves it back"
+            f" then migrate --from {pair.target.name} --to {pair.source.name} moves it back{rest}"
         )
     if named and where in (Standing.MOVED, Standing.BEHIND):
         raise InvalidOption(
@@ -30,7 +35,7 @@ async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool) -> bo
         )
     if named and where is Standing.ELSEWHERE:
         raise await elsewhere(pair, name)
-    return where in (Standing.ARRIVING, Standing.BACK, Standing.LOST)
+    return where in TURNS
 
 
 def lost(pair: Pair, name: str, where: Standing) -> str:
@@ -132,9 +137,9 @@ async def give_away_again(forward: Crossing) -> None:
     left = sum((await source.ask(source.store.count, source.queue)).states.values())
     report.phase = Phase.DONE if not left else Phase.SWEEP
     report.notes.append(
-        f"{source.name} lost its last writes when the move was over, and has {left} jobs again that had moved, and may"
-        f" have run at {forward.target.name} and been removed there. Nobody runs them here: compare with --verify, then"
-        " delete them; or --resume to move those that are not there"
+        f"{source.name} was given up, or lost its last writes when the move was over, and has {left} jobs: they never"
+        f" moved, or did and may have run at {forward.target.name} and been removed there. Nobody runs them here:"
+        " compare with --verify, then delete them; or --resume to move those that are not there"
     )
 
 

@@ -15,7 +15,7 @@ from queuekit.domain.moving import Parcel
 from queuekit.domain.outcome import Ask, Home, Kind, Op, Outcome
 from queuekit.domain.query import Change, Verb, Where, WorkerBeat
 from queuekit.domain.state import Line, State
-from queuekit.errors import Conflict, InvalidOption, Moved, MoveStopped, StoreUnavailable, Unsupported
+from queuekit.errors import Conflict, InvalidOption, Moved, MoveStopped, PayloadTooLarge, StoreUnavailable, Unsupported
 from queuekit.move import (
     Options,
     Phase,
@@ -112,6 +112,18 @@ class Forgetful(Spoiled):
     async def import_batch(self, queue: str, epoch: int, batch: int, parcels: list[Parcel], *more: Any) -> Any:
         kept = [parcel for parcel in parcels if parcel.record.id != self._name]
         return await self._store.import_batch(queue, epoch, batch, kept, *more)
+
+
+class Refusing(Spoiled):
+    """Takes nothing in of queue zoo."""
+
+    def __init__(self, store: ModelStore) -> None:
+        super().__init__(store, "", None)
+
+    async def import_batch(self, queue: str, *more: Any) -> Any:
+        if queue == "zoo":
+            raise PayloadTooLarge("too large")
+        return await self._store.import_batch(queue, *more)
 
 
 class Away:
@@ -488,6 +500,20 @@ async def test_behind_the_commit_point_there_is_no_abort(two: Two) -> None:
     await working
     with pytest.raises(InvalidOption, match="migrate --from there --to here"):
         await two.go(abort)
+
+
+async def test_an_abort_of_all_names_the_queues_that_can_be_brought_back_still(two: Two) -> None:
+    await two.put(two.here, "a")
+    await two.claim(two.here, 1)
+    await two.here.enqueue("zoo", [JobSpec(id=name, task="t", body=b"") for name in "xyz"], Op("p", 1))
+    honest, two.there = two.there, Refusing(two.there)
+    with pytest.raises(MoveStopped):
+        await move(*two.sides, options=Options(batch=1), waiter=two.clock)
+    two.there = honest
+    with pytest.raises(InvalidOption, match=f"queue {Q}: .* Only zoo can be brought back still: name them with -Q"):
+        await abort(*two.sides, waiter=two.clock)
+    assert (await abort(*two.sides, ["zoo"], waiter=two.clock)).agrees
+    assert (await two.here.count("zoo")).states[State.WAITING] == 3
 
 
 async def test_a_source_that_is_gone_for_good_is_given_up(two: Two) -> None:
