@@ -248,10 +248,15 @@ def _same(mine: JobRecord, there: JobRecord) -> bool:
 
 
 async def both(first: Coroutine[None, None, A], second: Coroutine[None, None, B]) -> tuple[A, B]:
-    """Two at once; when one fails the other is waited for, so that nothing is under way afterwards."""
+    """Two at once; when one fails the other is waited for, so that nothing is under way afterwards. Who is cancelled
+    cancels both: a store that is away would be waited for as long as it may be."""
     beside = asyncio.create_task(first)
     try:
         own = await second
+    except asyncio.CancelledError:
+        beside.cancel()
+        await asyncio.wait((beside,))
+        raise
     except BaseException:
         await asyncio.wait((beside,))
         if not beside.cancelled():

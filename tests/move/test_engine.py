@@ -418,6 +418,29 @@ async def test_a_store_that_stays_away_stops_the_move_and_loses_nothing(two: Two
     assert await two.ids(two.there, State.WAITING) == [f"j{i:02}" for i in range(20)]
 
 
+async def test_who_is_cancelled_waits_for_neither_store(two: Two) -> None:
+    await two.put(two.here, "a", "b", "c")
+    forever, silent = asyncio.Event(), set[str]()
+
+    class Silent(Spoiled):
+        async def checkout(self, queue: str, epoch: int, batch: int, *more: Any, **how: Any) -> Any:
+            if batch > 2:
+                silent.add("source")
+                await forever.wait()
+            return await self._store.checkout(queue, epoch, batch, *more, **how)
+
+        async def get(self, queue: str, ids: list[str]) -> Any:
+            silent.add("target")
+            await forever.wait()
+
+    two.here, two.there = Silent(two.here, "", None), Silent(two.there, "", None)
+    moving = asyncio.ensure_future(two.go(batch=1))
+    await until(lambda: silent == {"source", "target"})
+    moving.cancel()
+    await until(moving.done)
+    assert moving.cancelled()
+
+
 async def test_a_payload_that_the_target_refuses_stops_the_move_and_an_abort_brings_it_back(two: Two) -> None:
     await two.put(two.here, "a", "b", "longer than that", "d")
     two.there.limit = 8
