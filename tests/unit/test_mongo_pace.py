@@ -19,6 +19,7 @@ from queuekit.domain.job import JobSpec
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome
 from queuekit.domain.state import State
+from queuekit.errors import StoreUnavailable
 from queuekit.store.registry import StoreOptions
 
 
@@ -108,6 +109,27 @@ async def test_a_drain_at_full_speed_reads_jobs_only_and_looks_at_the_queue_now_
     await store.configure("q", type(conf)(rev=conf.rev, override=Limits(paused="now")))
     reply = await call(store, Op(actor, 6), 5)
     assert (reply.claims, reply.paused) == ([], "now")
+
+
+async def test_jobs_of_a_claim_that_failed_are_not_left_before_the_mark(store: MongoStore) -> None:
+    """Whoever comes next gets them, at once: the mark that stands behind them falls with the claim."""
+    await put(store, 60)
+    actor, port = ids.nonce(), store.room.port
+    store.room.claimed["q"] = BRISK
+    for n in (1, 2):
+        assert len((await call(store, Op(actor, n), 5)).claims) == 5  # from now on a mark
+    assert "q" in store.room.marks
+    real = port.bulk
+
+    async def away(*_: Any) -> Any:
+        port.bulk = real  # type: ignore[method-assign]  # once
+        raise StoreUnavailable("refused", outcome="refused")
+
+    port.bulk = away  # type: ignore[method-assign,assignment]  # the fault
+    with pytest.raises(StoreUnavailable):
+        await call(store, Op(actor, 3), 5)
+    following = await call(store, Op(ids.nonce(), 1), 5)
+    assert [job.id for job in following.claims] == [f"100-{n:04}" for n in range(10, 15)]
 
 
 async def test_an_urgent_job_of_this_store_is_not_behind_the_mark(store: MongoStore) -> None:

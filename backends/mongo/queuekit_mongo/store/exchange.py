@@ -121,10 +121,13 @@ class _Claiming:
             docs = await self._candidates(want)
             chosen = [doc["_id"] for doc in docs]
             self.room.choose(self.queue, chosen)
+            won: list[Document] = []
             try:
                 won = await self._claim(docs, settling, pending)
             finally:
                 self.room.unchoose(self.queue, chosen)
+                if len(won) != len(docs):  # what was not got may stand before the mark
+                    self.room.marks.pop(self.queue, None)
             pending = ()
             if won:
                 self._answer(won)
