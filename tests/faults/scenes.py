@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from queuekit.domain.job import KEEP_NOTHING, Retention, UniqueKey
+from queuekit.domain.job import KEEP_NOTHING, JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Hold, Kind
 from queuekit.domain.query import Change, Note, Verb
@@ -150,6 +150,34 @@ async def _(g: Ground) -> Call:
     await g.put(spec("a", body=b"first"))
     op = g.producer.op()
     return lambda: g.store.enqueue(g.queue, [spec("a", body=b"second"), spec("b"), spec("b")], op)
+
+
+def where_some_were_removed(name: str, *jobs: JobSpec) -> None:
+    """A call whose jobs `a` and `c` come in where others of these ids have been."""
+
+    @scene(f"enqueue: {name}", nothing, drain_away, produce_more)
+    async def play(g: Ground) -> Call:
+        await g.put(spec("c"), spec("a"), spec("c"))
+        await cancel_and_delete(g)
+        op = g.producer.op()
+        return lambda: g.store.enqueue(g.queue, list(jobs), op)
+
+
+where_some_were_removed("among removed ones", spec("b"), spec("a"), spec("d"), spec("c"))
+where_some_were_removed("lifo among removed ones", spec("b", lifo=True), spec("a", lifo=True), spec("d", lifo=True))
+where_some_were_removed(
+    "a removed one that is replaced in the call",
+    spec("b"),
+    spec("a", unique=UniqueKey("k")),
+    spec("d", unique=UniqueKey("k", on_conflict="replace"), body=b"new"),
+)
+
+
+@scene("enqueue: replacing behind another", nothing, drain_away)
+async def _(g: Ground) -> Call:
+    await g.put(spec("b", unique=UniqueKey("k"), body=b"old"), spec("c"))
+    op, jobs = g.producer.op(), [spec("d"), spec("a", unique=UniqueKey("k", on_conflict="replace"))]
+    return lambda: g.store.enqueue(g.queue, jobs, op)
 
 
 @scene("enqueue: into the last room", nothing, drain_away)

@@ -140,6 +140,49 @@ replaced_where_one_was_removed = [
     ),
 ]
 
+# MongoDB: jobs of a call that came in where removed ones had been stood before those that the call named earlier,
+# since these were written by the repeat.
+order_where_some_were_removed = [
+    step
+    for number, (how, nth) in enumerate(
+        [(Trouble.LOSE_REPLY, nth) for nth in range(1, 6)] + [(Trouble.LOSE_REQUEST, nth) for nth in range(3, 6)]
+    )
+    for step in (
+        Put(
+            op=Op(actor="p0", n=2 * number + 1),
+            jobs=tuple(JobSpec(id=f"{name}{number}", task="s", body=b"") for name in "by"),
+        ),
+        Prune(state=State.WAITING),
+        Put(
+            trouble=how,
+            nth=nth,
+            op=Op(actor="p0", n=2 * number + 2),
+            jobs=tuple(JobSpec(id=f"{name}{number}", task="s", body=b"", lifo=name in "xy") for name in "axby"),
+        ),
+    )
+]
+
+# MongoDB: the same where a job of the call let the holder of its key stand at the back.
+order_where_one_was_replaced = [
+    step
+    for nth in range(1, 6)
+    for step in (
+        Put(
+            op=Op(actor="p0", n=2 * nth),
+            jobs=(JobSpec(id=f"h{nth}", task="s", body=b"", unique=UniqueKey(key=f"{nth}")),),
+        ),
+        Put(
+            trouble=Trouble.LOSE_REPLY,
+            nth=nth,
+            op=Op(actor="p0", n=2 * nth + 1),
+            jobs=(
+                JobSpec(id=f"a{nth}", task="s", body=b""),
+                JobSpec(id=f"b{nth}", task="s", body=b"{}", unique=UniqueKey(key=f"{nth}", on_conflict="replace")),
+            ),
+        ),
+    )
+]
+
 # The model: where a queue lives was looked at before what fits no store; all stores do it the other way round.
 too_large_for_every_store = [
     Move(epoch=1, home=Home.HERE, to="far"),

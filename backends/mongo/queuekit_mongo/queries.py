@@ -335,7 +335,9 @@ def free_key(holder: Mapping[str, Any]) -> Write:
 def revive_stub(stub: Mapping[str, Any], doc: Document) -> Write:
     """Put a new job where a stub stands, and nothing of the old one with it."""
     said = {k: v for k, v in doc.items() if k != "_id"}
-    gone = {k: "" for k in ("settled", "did", "expire_at", "unique", "unique_until", *JOB_FIELDS) if k not in doc}
+    gone = {
+        k: "" for k in ("nth", "settled", "did", "expire_at", "unique", "unique_until", *JOB_FIELDS) if k not in doc
+    }
     there = {"_id": stub["_id"], "state": GONE, "expire_at": stub["expire_at"]}
     return Write(filter=there, update={"$set": said, "$unset": gone})
 

@@ -53,11 +53,12 @@ class Ranks:
             self._back = max(self._back + 1, int(monotonic * 1e6 + (self._offset or 0.0)) + count)
             return self._back
 
-    def front(self, monotonic: float) -> int:
-        """A place before all that were given here: the mirror of the other side."""
+    def front(self, count: int, monotonic: float) -> int:
+        """The first of `count` places before all that were given here, each before the last: the mirror of `back`."""
         with self._lock:
-            self._front = min(self._front - 1, -int(monotonic * 1e6 + (self._offset or 0.0)))
-            return self._front
+            first = min(self._front - 1, -int(monotonic * 1e6 + (self._offset or 0.0)))
+            self._front = first - count + 1
+            return first
 
 
 def shared(store_id: str) -> Ranks:

@@ -62,6 +62,21 @@ async def test_a_repeated_enqueue_through_another_store_answers_the_same(open_st
     assert again.receipts == first.receipts == receipts(("a", True), ("b", True))
 
 
+async def test_a_repeated_enqueue_knows_its_job_where_a_removed_one_had_been_named_twice(
+    open_store: Open, store: JobStore
+) -> None:
+    await store.enqueue(Q, specs(["b", "a", "a"]), Actor().op())
+    for name in ("a", "b"):
+        await change(store, name, Verb.DELETE)
+    op = Actor().op()
+    first = await store.enqueue(Q, specs(["c", "b", "d", "a"]), op)
+
+    again = await (await open_store()).enqueue(Q, specs(["c", "b", "d", "a"]), op)
+
+    assert again.receipts == first.receipts == receipts(("c", True), ("b", True), ("d", True), ("a", True))
+    assert names(await Worker(store).claim(5)) == ["c", "b", "d", "a"]
+
+
 async def test_a_repeated_enqueue_does_not_bring_back_a_job_that_ran(store: JobStore) -> None:
     op = Actor().op()
     jobs = specs(["a", "b"])

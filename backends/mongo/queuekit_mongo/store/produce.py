@@ -56,7 +56,8 @@ async def enqueue(room: Room, queue: str, jobs: Sequence[JobSpec], op: Op, *, as
 async def _write(call: Call) -> bool:
     """Write the jobs of a call; False where the queue moved meanwhile, and they were taken back."""
     size = call.view.limits.max_size
-    await call.run(look_first=size is not None or any(spec.unique is not None for spec in call.jobs), size=size)
+    keyed = any(spec.unique is not None for spec in call.jobs)
+    await call.run(look_first=call.again or size is not None or keyed, size=size)
     stays = await call.confirm_home()
     await call.room.flush(call.queue, age=TALLY_AGE)
     return stays
@@ -96,16 +97,14 @@ class Call:
 
     def _documents(self) -> list[Document]:
         """A document for each spec, with places in the order of the call."""
-        room = self.room
-        first = room.ranks.back(len(self.jobs), room.port.monotonic()) if self.jobs else 0
-        self.backs = range(
-            first, first + len(self.jobs)
-        )  # a holder of a key that is replaced goes there, `lifo` or not
+        room, count, since = self.room, len(self.jobs), self.room.port.monotonic()
+        self._count_from(room.ranks.back(count, since) if count else 0)
+        lifo = any(spec.lifo for spec in self.jobs)
+        front = self.view.base + room.ranks.front(count, since) if lifo else 0
         docs = []
         named = Counter(spec.id for spec in self.jobs)
         for index, spec in enumerate(self.jobs):
-            front = spec.lifo and self.view.base + room.ranks.front(room.port.monotonic())
-            own = front if spec.lifo else self.backs[index]
+            own = front - index if spec.lifo else self.backs[index]
             key = room.names.job(self.queue, spec.id)
             epoch = self.view.conf.epoch
             doc = documents.new(spec, id=key, queue=self.key, epoch=epoch, now=self.now, place=own, op=self.op.token)
@@ -113,6 +112,38 @@ class Call:
                 doc["nth"] = index  # the receipts of a repeat must tell which of the equal ids made the job
             docs.append(doc)
         return docs
+
+    def _count_from(self, first: int) -> None:
+        """Let the call's places at the back begin here. A holder of a key that is replaced goes there, lifo or not."""
+        self.backs = range(first, first + len(self.jobs))
+
+    def _stand_with(self, met: Sequence[Document]) -> None:
+        """Where an earlier try of this very call wrote some of its jobs, let the others stand in the call's order with
+        them: a call's places follow each other, so each tells where they began. One that has another place since
+        tells nothing."""
+        named = {doc["_id"]: index for index, doc in enumerate(self.docs)}
+        front, count = None, len(self.docs)
+        for old in met:
+            note = documents.did(old, self.op.token)
+            if note is not None and "first" in note:
+                self._count_from(int(note["first"]))
+            index = old.get("nth", named.get(old["_id"], count))
+            if index >= count or not self._stands_as_written(old, index):
+                continue
+            if self.jobs[index].lifo:
+                front = int(old["place"]) + index
+            else:
+                self._count_from(int(old["place"]) - index)
+        for index, (spec, doc) in enumerate(zip(self.jobs, self.docs, strict=True)):
+            if not spec.lifo:
+                doc["place"] = self.backs[index]
+            elif front is not None:
+                doc["place"] = front - index
+
+    def _stands_as_written(self, old: Document, index: int) -> bool:
+        """Whether a document is this call's, and its place is the one that the call gave it: it was only claimed."""
+        mine = old.get("op") == self.op.token and old["state"] != GONE and old["epoch"] == self.docs[index]["epoch"]
+        return mine and old["rev"] - old.get("claims", 0) == 1
 
     async def run(self, *, look_first: bool, size: int | None) -> None:
         """Write until each spec has its receipt."""
@@ -174,6 +205,7 @@ class Call:
         there |= {doc["_id"]: doc for doc in holders if doc["_id"] in ids}  # an earlier try came in between the two
         if self.view.floor:
             there, holders = await self._without_stranded(there, holders)
+        self._stand_with([*there.values(), *holders])
         held: dict[str, Document] = {}
         writes: list[Write] = []
         for holder in holders:
@@ -243,13 +275,13 @@ class Call:
             due = min(due, holder["created_at"] + spec.unique.max_wait)
         if own:
             moves.replace_new(holder, doc, due, self.now, self.backs[index])
-            documents.note(holder, self.op.token, self.now)
+            documents.note(holder, self.op.token, self.now, first=self.backs.start)
             self.merged = True
             return
         draft = drafts.setdefault(holder["_id"], self.room.draft(holder, self.view))
         draft.now, draft.back = self.now, lambda: self.backs[index]
         moves.replace(draft, doc, due)
-        documents.note(draft.doc, self.op.token, self.now)
+        documents.note(draft.doc, self.op.token, self.now, first=self.backs.start)
 
     async def _write(self, todo: list[int], writes: list[Write], size: int | None) -> bool:
         """Write a round; False where something was not as it had been read."""
