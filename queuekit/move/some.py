@@ -14,7 +14,7 @@ from queuekit.domain.moving import Clash, Parcel
 from queuekit.domain.outcome import Home, Op
 from queuekit.domain.query import Change, Verb
 from queuekit.domain.state import State
-from queuekit.errors import Conflict, InvalidOption, MoveStopped
+from queuekit.errors import Conflict, InvalidOption, Moved, MoveStopped
 from queuekit.move import checks
 from queuekit.move.checks import Pair
 from queuekit.move.end import End, Epochs, Fenced, Real
@@ -66,6 +66,12 @@ async def _stays(pair: Pair, name: str, report: Report) -> bool:
             said.notes.append(f"{left} jobs of it stayed at {pair.source.name}: --resume without --state tries them")
         report.queues.append(said)
         return False
+    if where is Standing.HERE and theirs.home is Home.GONE:
+        raise Moved(
+            f"queue {name}: {pair.target.name} has given all of it away, to {theirs.to}, and takes no jobs: move the"
+            " whole queue there, without --state",
+            to=theirs.to,
+        )
     if where is Standing.ELSEWHERE or where is Standing.HERE:
         error = await checks.elsewhere(pair, name)
         if mine.home is not Home.GONE:

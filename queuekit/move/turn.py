@@ -46,8 +46,9 @@ def lost(pair: Pair, name: str, where: Standing) -> str:
             " --resume tells it once more that the queue is gone"
         )
     return (
-        f"queue {name}: {pair.target.name} knows nothing of the move that {pair.source.name} is in: it was replaced, or"
-        " lost its last writes. --abort gives the queue back to the source with what is still there; what had been"
+        f"queue {name}: {pair.target.name} knows nothing of the move that {pair.source.name} is in. If this is another"
+        f" {pair.target.name} than the one that move goes to, name that one: nothing is wrong. If it was replaced,"
+        " or lost its last writes: --abort gives the queue back to the source with what is still there; what had been"
         f" confirmed is only where {pair.target.name} was, or in its backups"
     )
 
@@ -116,10 +117,12 @@ async def take_back(forward: Crossing) -> None:
     for number in (await source.journal()).out:
         await source.restore(number)
     await source.become(Home.HERE, None)
+    forward.telling.enter(Phase.BACK)
+    forward.telling.leave()  # never done: what had been confirmed is missing
     forward.report.notes.append(
-        f"{forward.target.name} knew nothing of this move: what it had confirmed before is not at {source.name}"
+        f"{forward.target.name} knew nothing of this move: the queue is at {source.name} again, without what had been"
+        " confirmed before"
     )
-    forward.telling.enter(Phase.DONE)
 
 
 async def give_away_again(forward: Crossing) -> None:

@@ -525,6 +525,23 @@ async def test_behind_the_commit_point_there_is_no_abort(two: Two) -> None:
         await two.go(abort)
 
 
+async def test_another_target_than_that_of_the_move_is_told_before_a_lost_one(two: Two) -> None:
+    await two.put(two.here, "a", "b", "c")
+    right, two.there = two.there, Away(two.there, 12)
+    with pytest.raises(StoreUnavailable):
+        await two.go(batch=1, patience=1)
+    two.there = ModelStore(ModelWorld(two.clock.now))
+    with pytest.raises(MoveStopped, match="another there than the one that move goes to, name that one"):
+        await two.go(resume)
+    report = await two.go(abort)
+    assert not report.agrees
+    assert "without what had been confirmed before" in report.queues[0].notes[0]
+    assert (await two.here.conf(Q)).to is None
+    two.there = right
+    assert (await two.go(resume)).agrees
+    assert await two.ids(two.there, State.WAITING) == ["a", "b", "c"]
+
+
 async def test_an_abort_of_all_names_the_queues_that_can_be_brought_back_still(two: Two) -> None:
     await two.put(two.here, "a")
     await two.claim(two.here, 1)
@@ -615,6 +632,8 @@ async def test_a_queue_that_moved_as_a_whole_has_no_states_to_move(two: Two) -> 
     report = await move_states(*two.sides, [Q], [State.FAILED], waiter=two.clock)
     assert report.agrees
     assert report.queues[0].notes == ["the whole queue had moved to there already"]
+    with pytest.raises(Moved, match=r"here has given all of it away, to there, .* without --state"):
+        await move_states(two.sides[1], two.sides[0], [Q], [State.FAILED], waiter=two.clock)
 
 
 async def test_states_do_not_move_beside_a_move_of_all(two: Two) -> None:
