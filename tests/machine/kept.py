@@ -183,6 +183,28 @@ order_where_one_was_replaced = [
     )
 ]
 
+# MongoDB: a key that a removed job held for a time was free when the job that came in its place was written half.
+key_of_a_removed_one = [
+    step
+    for nth in range(1, 6)
+    for step in (
+        Put(
+            op=Op(actor="p0", n=2 * nth),
+            jobs=(JobSpec(id=f"h{nth}", task="s", body=b"", unique=UniqueKey(key=f"{nth}", until="time", ttl=98600)),),
+        ),
+        Prune(state=State.WAITING),
+        Put(
+            trouble=Trouble.PARTIAL,
+            nth=nth,
+            op=Op(actor="p0", n=2 * nth + 1),
+            jobs=(JobSpec(id=f"a{nth}", task="s", body=b""), JobSpec(id=f"h{nth}", task="s", body=b"{}")),
+        ),
+        Put(
+            op=Op(actor="p1", n=nth), jobs=(JobSpec(id=f"z{nth}", task="s", body=b"", unique=UniqueKey(key=f"{nth}")),)
+        ),
+    )
+]
+
 # The model: where a queue lives was looked at before what fits no store; all stores do it the other way round.
 too_large_for_every_store = [
     Move(epoch=1, home=Home.HERE, to="far"),

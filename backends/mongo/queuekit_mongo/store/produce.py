@@ -92,6 +92,7 @@ class Call:
         self.made: set[str] = set()  # written by this very attempt
         self.merged = False  # one job of the call took the content of another
         self.revived = 0  # of what is to be written, jobs that come in where a stub stands
+        self.passes_key = False  # a removed job's key, to a document of its own
         self.begun = room.port.monotonic()
         self.docs = self._documents()
 
@@ -250,7 +251,9 @@ class Call:
                     self.made.add(doc["_id"])
                     self.receipts[index] = Receipt(spec.id, True)
         writes += [queries.revive_stub(old, doc) for old, doc in revived]  # a later spec may have replaced its content
-        writes += [write for old, _ in revived for write in kept_key(self.room, self.queue, old, self.now)]
+        keys = [write for old, _ in revived for write in kept_key(self.room, self.queue, old, self.now)]
+        self.passes_key = bool(keys)
+        writes += keys
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
         return todo
 
@@ -290,8 +293,7 @@ class Call:
         if writes:
             if size is not None and (docs or self.revived):  # before the first write: a refused call leaves nothing
                 await self.fit(len(docs) + self.revived, size)
-            done = await room.port.bulk(JOBS, writes)
-            if done.met < len(writes) or done.duplicates:
+            if not await self._change(writes):
                 return False
         if docs and not await self._insert(docs, size):
             return False
@@ -302,6 +304,21 @@ class Call:
         room.tally(self.queue, {"enqueued": created} if created else {})
         room.marks.pop(self.queue, None)
         return True
+
+    async def _change(self, writes: list[Write]) -> bool:
+        """False where something was not as it had been read. A key that passes from a removed job to a document of its
+        own does so in one transaction where there are some: half of it would set the key free."""
+
+        async def whole(port: MongoPort) -> None:
+            done = await port.bulk(JOBS, writes)
+            if done.met < len(writes) or done.duplicates:
+                raise Contended(f"queue {self.queue}: another call changed what this one met")
+
+        if self.passes_key and self.room.replica:
+            await self.room.port.joined(whole)
+            return True
+        done = await self.room.port.bulk(JOBS, writes)
+        return done.met >= len(writes) and not done.duplicates
 
     async def _insert(self, docs: list[Document], size: int | None) -> bool:
         room = self.room
