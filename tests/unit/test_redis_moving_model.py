@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.moving import HeldKey, Parcel
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
@@ -59,6 +60,14 @@ class Movers(Pair):
             self.same(x, y, "holds", "awaited")
             assert like(x.key_expires, y.key_expires), self.log[-5:]
         return list(zip(a, b, strict=True))
+
+    def spec(self) -> JobSpec:
+        """Now and then a key that is held longer than its job is there."""
+        spec = super().spec()
+        if self.random.random() < 0.2:
+            spec.unique = UniqueKey(self.random.choice("xyz"), until="time", ttl=400_250)
+            spec.keep_completed = spec.keep_failed = Retention(0)
+        return spec
 
     def authority(self) -> None:
         pick, side = self.random.choice, self.q
