@@ -77,6 +77,7 @@ class Shell:
         self.env = {k: v for k, v in os.environ.items() if k not in VARIABLES}
         self.env["QUEUEKIT_URL"] = f"sqlite:///{folder / 'queue.db'}"
         self._patch = monkeypatch
+        self.started: list[subprocess.Popen[str]] = []
 
     def __call__(self, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ran:
         out, err = io.StringIO(), io.StringIO()
@@ -107,7 +108,7 @@ class Shell:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        started = subprocess.Popen(
             [str(QUEUEKIT), *args],
             cwd=self.folder,
             env={**self.env, **(env or {})},
@@ -117,6 +118,18 @@ class Shell:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self.started.append(started)
+        return started
+
+    def close(self) -> None:
+        """End what a failed test left running, and its pipes: else the next test is blamed for them."""
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @contextmanager
@@ -141,10 +154,12 @@ def _as_found() -> Iterator[None]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """The command in an empty folder with `app.py`."""
     (tmp_path / "app.py").write_text(APP)
-    return Shell(tmp_path, monkeypatch)
+    made = Shell(tmp_path, monkeypatch)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def test_a_job_given_back_at_the_deadline_is_exit_75_and_no_attempt(slow: Shell)
 def test_ctrl_c_twice_gives_back_at_once_and_is_exit_130(slow: Shell, processes: str) -> None:
     slow("enqueue", "mail", "slow", '{"seconds": 60}', "-o", "id=one")
     worker = running(slow, "-p", processes, "--log-file", "log")
+    until(lambda: (slow.folder / "log").read_text().count(" at once") == int(processes), worker)
     worker.send_signal(signal.SIGINT)
     until(lambda: (slow.folder / "log").read_text().count(" stops: ") == int(processes), worker)
     worker.send_signal(signal.SIGINT)  # not before the first was heard: two of a kind at once are one
