@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
@@ -12,6 +13,9 @@ pytest.register_assert_rewrite("queuekit.testing.conformance")  # before any tes
 
 from queuekit.errors import MissingExtra  # noqa: E402
 from queuekit.testing.servers import MongoServer, RedisServer, Server  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STORES = ("model", "sqlite", "redis", "mongo")
 S = TypeVar("S", bound=Server)
