@@ -272,6 +272,19 @@ def test_a_worker_that_died_explains_a_run_a_refusal_and_a_crash() -> None:
     assert rules(history) == set()
 
 
+def test_nothing_is_left_of_a_job_that_was_not_to_be_kept() -> None:
+    history = good()
+    history.asked[2].kept = False
+    assert Rule.STATE in rules(history), "it completed, and is there"
+    history.final = [one for one in history.final if one.job != "c"]
+    assert rules(history) == set()
+    history.totals["completed"] = 5
+    assert rules(history) == {Rule.TOTALS}, "it completed all the same"
+    history.totals["completed"] = 6
+    history.runs = [run for run in history.runs if run.job != "c"]
+    assert Rule.LOST in rules(history), "it never ran"
+
+
 def test_after_an_abort_the_queue_stands_at_the_source() -> None:
     history = good()
     for one in history.final:

@@ -68,6 +68,7 @@ class Asked:
     key: str | None = None
     until: str = "finished"
     delayed: bool = False
+    kept: bool = True  # False: nothing is left of it once it completed
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,15 +145,17 @@ def _by_job(history: History) -> dict[str, list[Run]]:
 
 def _kept(history: History, promises: Promises) -> Iterator[Breach]:
     """Acknowledged jobs are there, once; unknown ones once or not at all; nothing else is."""
-    seen = Counter(one.job for one in history.final)
+    seen, gone = Counter(one.job for one in history.final), _traceless(history)
     for one in history.asked:
         told = one.receipt
-        if one.answered is not None and told is not None and not seen[told] and told not in promises.forgiven:
+        if one.answered is not None and told is not None and not seen[told] and told not in promises.forgiven | gone:
             yield Breach(
                 Rule.LOST, told, f"acknowledged by the {one.side} at {one.answered} to who asked for {one.job}"
             )
-    for job in {run.job for run in history.runs} - set(seen) - promises.forgiven:
+    for job in {run.job for run in history.runs} - set(seen) - promises.forgiven - gone:
         yield Breach(Rule.LOST, job, "it ran, so it was there")
+    for job in gone & set(seen):
+        yield Breach(Rule.STATE, job, "it is there, and nothing of it was to be kept")
     wanted = {one.job for one in history.asked}
     for job, times in seen.items():
         if times > 1:
@@ -160,6 +163,12 @@ def _kept(history: History, promises: Promises) -> Iterator[Breach]:
             yield Breach(Rule.TWICE, job, places)
         if job not in wanted:
             yield Breach(Rule.GHOST, job, "nobody named it")
+
+
+def _traceless(history: History) -> frozenset[str]:
+    """Jobs that completed, and of which nothing was to be kept then."""
+    ended = {run.job for run in history.runs if run.kind == "completed" and run.accepted is not None}
+    return frozenset(one.job for one in history.asked if not one.kept and one.created) & ended
 
 
 def _keys(history: History) -> Iterator[Breach]:
@@ -292,7 +301,9 @@ def _states(history: History, promises: Promises) -> Iterator[Breach]:
 def _totals(history: History, promises: Promises) -> Iterator[Breach]:
     """A recount; a job that ran to its end at both sides was counted by both."""
     states = Counter(one.state for one in history.final)
-    for total, there in (("enqueued", len(history.final)), *((end, states[end]) for end in sorted(ENDS))):
+    gone = len(_traceless(history))
+    states["completed"] += gone
+    for total, there in (("enqueued", len(history.final) + gone), *((end, states[end]) for end in sorted(ENDS))):
         told = history.totals.get(total, 0)
         if promises.exact_totals and not there <= told <= there + len(promises.doubled):
             yield Breach(Rule.TOTALS, total, f"total {told}, held {there}")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from queuekit.domain.job import KEEP_ALL, UniqueKey
+from queuekit.domain.job import KEEP_ALL, Retention, UniqueKey
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
 from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Final
-from tests.torture.moves.load import LONG, Load
+from tests.torture.moves.load import LONG, TRACELESS, Load
 
 SEEDED = 24  # plain ones
 
@@ -28,6 +28,7 @@ async def seed(load: Load, plain: int = SEEDED) -> None:
     load.crashes.add("before")
     await worker
     await load.enqueue(SOURCE, [load.spec(f"{LONG}{n}") for n in range(2)])
+    await load.enqueue(SOURCE, [load.spec(TRACELESS, keep_completed=Retention(count=0))])
     for n in range(0, plain, 6):
         await load.enqueue(SOURCE, [load.spec(f"w{i}") for i in range(n, n + 6)])
     await load.enqueue(SOURCE, [load.spec(f"late{n}", delay=30 * n) for n in range(4)])
