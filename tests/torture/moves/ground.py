@@ -28,6 +28,7 @@ from tests.torture.moves.sites import Aim, Killed, Site, Watch, drop, watched
 from tests.torture.records import now
 
 _context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.torture.moves.mover"])
 STORES = ("redis", "mongo", "sqlite")
 PAIRS = tuple(f"{one}-{other}" for one, other in itertools.permutations(STORES, 2))
 SKEW = 250_000  # µs: MongoDB's declared 100 ms of places, and what it takes to see a new job

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from queuekit.move.values import MovingStore
@@ -131,9 +133,16 @@ async def standing(load: Load) -> str:
 
 
 class Table:
-    """Every point of every pair, and which were hit."""
+    """Every point of every pair, and which were hit: of each site the first `calls` calls that a process makes there.
 
-    def __init__(self) -> None:
+    With `keep`, the history of each move that broke a rule is written to that folder.
+    """
+
+    def __init__(self, calls: int = 1, keep: Path | None = None) -> None:
+        self.calls = calls
+        self._keep = keep
+        self.recorded: dict[tuple[str, str], Counter[Site]] = defaultdict(Counter)
+        self.recordings: Counter[tuple[str, str]] = Counter()
         self.sites: dict[tuple[str, str], set[Site]] = defaultdict(set)  # by pair, scenario
         self.chosen: dict[str, set[tuple[str, Aim]]] = {}  # where not all of a pair's points are meant
         self.hit: set[tuple[str, str, Aim]] = set()
@@ -142,7 +151,8 @@ class Table:
 
     def points_of(self, pair: str, scenario: str) -> list[Aim]:
         """Before and after each site, in a fixed order."""
-        aims = [Aim(site, after) for site in sorted(self.sites[pair, scenario]) for after in (False, True)]
+        sites = sorted(site for site in self.sites[pair, scenario] if site.nth <= self.calls)
+        aims = [Aim(site, after) for site in sites for after in (False, True)]
         chosen = self.chosen.get(pair)
         return aims if chosen is None else [aim for aim in aims if (scenario, aim) in chosen]
 
@@ -159,14 +169,31 @@ class Table:
         elif aimed.killed:
             self.hit.add((pair, scenario, aim))
         self.breaches += [(pair, scenario, aim, breach) for breach in played.breaches]
+        if played.breaches and self._keep is not None:
+            told = {
+                "point": f"{pair} {scenario} {aim}", "breaches": [str(one) for one in played.breaches],
+                "history": asdict(played.load.history),
+            }  # fmt: skip
+            (self._keep / f"{pair}-{self.moves}.json").write_text(json.dumps(told))
         return aimed
 
     def _learn(self, pair: str, scenario: str, found: set[Site]) -> None:
         """Every site that a recording met; of its later calls those that all of them made: some depend on chance."""
+        self.recordings[pair, scenario] += 1
+        self.recorded[pair, scenario].update(found)
         known = self.sites[pair, scenario]
         self.sites[pair, scenario] = {site for site in known | found if site.nth == 1 or site in known & found}
         if not known:
             self.sites[pair, scenario] = found
+
+    def chance(self) -> list[str]:
+        """First calls of a site that some recordings met and others did not."""
+        return [
+            f"{pair} {scenario} {site}: met by {met} of {self.recordings[pair, scenario]} movers"
+            for (pair, scenario), counts in sorted(self.recorded.items())
+            for site, met in sorted(counts.items())
+            if site.nth == 1 and met < self.recordings[pair, scenario]
+        ]
 
     def missed(self) -> list[str]:
         """Points that no mover died at."""

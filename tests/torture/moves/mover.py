@@ -15,6 +15,9 @@ from queuekit.store.registry import StoreOptions, backend
 from tests.torture.moves.judge import SOURCE, TARGET
 from tests.torture.moves.sites import Aim, Watch, sigkill, watched
 
+for _driver in ("queuekit_redis.backend", "queuekit_mongo.backend", "queuekit.embedded"):
+    __import__(_driver)  # once, in the fork server: a mover costs a fork and not an interpreter's start
+
 BATCH = 8
 
 
