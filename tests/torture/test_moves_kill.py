@@ -22,7 +22,7 @@ VERBS = {"authority.arriving.to", "authority.moving.to", "checkout", "import_bat
 
 @pytest.mark.parametrize("scenario", sorted(MODES))
 async def test_on_the_model_every_call_is_survived(scenario: str) -> None:
-    ground, table, name = ModelGround(), Table(), names(scenario)
+    ground, table, name = ModelGround(), Table(calls=3), names(scenario)
     await record(ground, table, [scenario], name)
     aims = table.points_of(ground.name, scenario)
     assert {aim.site.step for aim in aims} >= (VERBS if scenario == "move" else {"import_batch"})
