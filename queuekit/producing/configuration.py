@@ -1,10 +1,14 @@
-"""A kit's settings and the options it declares for queues: from code, over those of the file. Read at the first use."""
+"""A kit's settings and the options it declares for queues: from code, over those of a framework and of the file.
+
+Read at the first use.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from queuekit.domain import names, options
@@ -12,6 +16,9 @@ from queuekit.errors import UnknownProvider
 
 if TYPE_CHECKING:
     from queuekit.settings import Settings
+    from queuekit.settings.mapped import Mapped
+
+_revisions = itertools.count(1)  # of the whole process: two configurations that one kit uses in turn never share one
 
 
 class Configuration:
@@ -25,8 +32,10 @@ class Configuration:
         queues: Mapping[str, Mapping[str, Any]],
         settings: Settings | None,
         client: bool,
+        framework: Callable[[], Mapped] | None = None,
     ) -> None:
-        self.revision = 0  # grows whenever options that jobs inherit at enqueue change
+        self.revision = next(_revisions)  # another whenever options that jobs inherit at enqueue change
+        self.framework = framework  # what a framework's own settings say
         self._url = url
         self._namespace = None if namespace is None else names.namespace(namespace)
         self._given = settings
@@ -68,7 +77,13 @@ class Configuration:
         parsed = options.parse("queue", given, f"queue {names.queue_name(queue)!r}")
         self._in_code[queue] = {**self._in_code.get(queue, {}), **parsed}
         self._queues[queue] = {**self._queues.get(queue, {}), **parsed}
-        self.revision += 1
+        self.revision = next(_revisions)
+
+    def forget(self) -> None:
+        """Let the next use read environment, framework and file anew."""
+        self._settings = None
+        self._queues, self._defaults = dict(self._in_code), {}
+        self.revision = next(_revisions)
 
     def _load(self) -> Settings:
         settings = self._read()
@@ -83,7 +98,7 @@ class Configuration:
                 parsed = options.parse("queue", said, f'{where} [queues."{names.queue_name(queue)}"]')
                 self._queues[queue] = {**parsed, **self._in_code.get(queue, {})}
         self._settings = settings
-        self.revision += 1
+        self.revision = next(_revisions)
         return settings
 
     def _read(self) -> Settings:
@@ -94,7 +109,7 @@ class Configuration:
             told = "memory://" if self._client and self._url is None else self._url  # so that no default is chosen
             env = None if told is None else {**os.environ, "QUEUEKIT_URL": told}
             try:
-                settings = Settings.load(env)
+                settings = Settings.load(env, framework=None if self.framework is None else self.framework())
             except UnknownProvider as error:
                 if told is None:
                     raise

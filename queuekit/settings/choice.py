@@ -29,6 +29,7 @@ PROVIDERS = {
 DEFAULT_REDIS = "redis://localhost:6379"
 DEFAULT_MONGODB = "mongodb://localhost:27017/vale_db"
 DEFAULT_FILE = "queuekit.db"
+_NAMING = {"redis_url": "redis", "redis_host": "redis", "mongodb_url": "mongodb", "sqlite_path": "sqlite"}
 FROM, TO = "-from", "-to"  # of the names of two stores of one kind
 _INSTALL = "Redis needs pip install 'queuekit[redis]', MongoDB pip install 'queuekit[mongo]'."
 
@@ -42,24 +43,24 @@ class Choice:
     notes: tuple[str, ...] = ()
 
 
-def choose(values: Mapping[str, Any], given: Mapping[str, Given]) -> Choice:
-    """Apply the rule to checked values. Raises UnknownProvider, and ConfigError where none is made but one is due."""
-    said = sorted(given.keys() & {"url", "provider"}, key=lambda name: (given[name].from_file, name != "url"))
+def choose(values: Mapping[str, Any], given: Mapping[str, Given], production: str | None = None) -> Choice:
+    """Apply the rule to checked values. Raises UnknownProvider, and ConfigError where none is made but one is due.
+
+    `production` is why one is due although nobody said so.
+    """
+    said = sorted(given.keys() & {"url", "provider"}, key=lambda name: (given[name].rank, name != "url"))
     if said and said[0] == "url":
         return Choice(url=_url(values["url"], given["url"]), chosen_by=given["url"].origin)
     if said:
         return _provider(values["provider"], given["provider"].origin, values, given)
-    for name, provider in (
-        ("redis_url", "redis"),
-        ("redis_host", "redis"),
-        ("mongodb_url", "mongodb"),
-        ("sqlite_path", "sqlite"),
-    ):
-        if name in values:
-            return _provider(provider, given[name].origin, values, given)
-    if values.get("require_provider"):
+    naming = [name for name in _NAMING if name in values]
+    if naming:
+        first = min(naming, key=lambda name: given[name].rank)  # of one rank, in the order of the table
+        return _provider(_NAMING[first], given[first].origin, values, given)
+    if values.get("require_provider", production is not None):
+        why = "QUEUEKIT_REQUIRE_PROVIDER" if "require_provider" in values or production is None else production
         raise ConfigError(
-            "no store is chosen, and QUEUEKIT_REQUIRE_PROVIDER forbids the silent SQLite file: set QUEUEKIT_URL,"
+            f"no store is chosen, and {why} forbids the silent SQLite file: set QUEUEKIT_URL,"
             " or QUEUE_PROVIDER=sqlite where the embedded file is meant"
         )
     choice = _provider("sqlite", "default", values, given)
@@ -132,14 +133,18 @@ def _mongodb(values: Mapping[str, Any], given: Mapping[str, Given], origin: str)
 
 
 def _redis(values: Mapping[str, Any], given: Mapping[str, Given]) -> str:
-    """REDIS_URL, each part replaced by the variable of its name where that is set."""
+    """REDIS_URL, each part replaced by the variable of its name where that is set, but not from further down.
+
+    A host that a framework's settings have for development must not end up in the URL of the environment.
+    """
     whole = str(values.get("redis_url", DEFAULT_REDIS))
     if "redis_url" in given:
         _url(whole, given["redis_url"], [scheme for scheme, extra in EXTRAS.items() if extra == "redis"])
+    last = given["redis_url"].rank if "redis_url" in given else 2
     parts = {
         name: values[f"redis_{name}"]
         for name in ("host", "port", "username", "password", "db")
-        if f"redis_{name}" in values
+        if f"redis_{name}" in values and given[f"redis_{name}"].rank <= last
     }
     if not parts:
         return whole

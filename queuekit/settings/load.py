@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from queuekit.domain.redact import MASK, redact
 from queuekit.settings.choice import Choice, checked, choose, named
 from queuekit.settings.files import Tables, read, read_env
 from queuekit.settings.table import SECRETS, TABLE, Given, check, log_levels
+
+if TYPE_CHECKING:
+    from queuekit.settings.mapped import Mapped
 
 Said: TypeAlias = Mapping[str, tuple[Any, Given]]
 
@@ -52,20 +55,29 @@ class Settings:
     said: Said = field(default_factory=dict, hash=False, compare=False)  # values by variable's field, and their origin
 
     @classmethod
-    def load(cls, env: Mapping[str, str] | None = None, *, file: str | None = None) -> Settings:
+    def load(
+        cls, env: Mapping[str, str] | None = None, *, file: str | None = None, framework: Mapped | None = None
+    ) -> Settings:
         """Settings from `env` (default: this process's environment), a .env file it names, and the configuration file.
 
-        An empty variable counts as unset. Raises ConfigError, UnknownProvider and InvalidName; no store is asked.
+        What a framework's own settings say stands between them: under the environment, over the file. An empty
+        variable counts as unset. Raises ConfigError, UnknownProvider and InvalidName; no store is asked.
         """
         variables = _set(os.environ if env is None else env)
-        if "QUEUEKIT_ENV_FILE" in variables:
-            variables = _set(read_env(variables["QUEUEKIT_ENV_FILE"])) | variables
-        source = read(file if file is not None else variables.get("QUEUEKIT_CONFIG"))
-        given = source.given() | {
+        mapped = dict(framework.given) if framework is not None else {}
+        production = framework.production if framework is not None else None
+        env_file = variables.get("QUEUEKIT_ENV_FILE") or _text(mapped.get("env_file"))
+        if env_file is not None:
+            variables = _set(read_env(env_file)) | variables
+        source = read(file if file is not None else variables.get("QUEUEKIT_CONFIG") or _text(mapped.get("config")))
+        in_env = {
             row.field: Given(variables[row.name], row.name, from_file=False) for row in TABLE if row.name in variables
         }
+        given = source.given() | mapped | in_env
         values = check(given)
-        choice = choose(values, given)
+        choice = choose(values, given, production)
+        if production is not None:
+            values.setdefault("require_provider", True)
         for name, variable in (("to_url", "QUEUEKIT_TO_URL"), ("from_url", "QUEUEKIT_FROM_URL")):
             if name in values:
                 values[name] = checked(values[name], given[name], variable)
@@ -78,7 +90,7 @@ class Settings:
             chosen_by=choice.chosen_by,
             notes=choice.notes,
             file=str(source.path) if source.path else None,
-            file_tables=source.tables,
+            file_tables=source.tables if framework is None else framework.over(source.tables),
             given=frozenset(given),
             said={name: (values[name], given[name]) for name in values if name in given},
         )
@@ -102,6 +114,10 @@ class Settings:
         values["file_tables"] = sorted(self.file_tables)
         shown = [f"{name}={value!r}" for name, value in values.items()]
         return redact(f"Settings({', '.join(shown)})")
+
+
+def _text(given: Given | None) -> str | None:
+    return None if given is None else str(given.value)
 
 
 def _set(variables: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from queuekit.domain import names
 from queuekit.domain.duration import parse_duration
 from queuekit.domain.job import HARD_PAYLOAD_LIMIT
-from queuekit.domain.redact import redact
+from queuekit.domain.redact import MASK, redact
 from queuekit.errors import ConfigError, InvalidOption
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ class Given:
     value: object
     origin: str
     from_file: bool
+    mapped: bool = False  # in a framework's own settings
+
+    @property
+    def rank(self) -> int:
+        """Lower goes first: the environment, a framework's settings, the file."""
+        return 2 if self.from_file else int(self.mapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,5 +222,7 @@ def _value_errors(parse: Callable[[Any], object]) -> Callable[[Any], object]:
 
 def _line(given: Mapping[str, Given], name: str, message: str) -> str:
     one = given[name]
+    if name in SECRETS:
+        return f"{one.origin}={MASK}: {message.removeprefix('Value error, ')}"
     shown = redact(f"{one.origin}={one.value!r}")  # whole: what is cut in the middle of a secret is not recognized
     return f"{shown:.200}: {message.removeprefix('Value error, ')}"
