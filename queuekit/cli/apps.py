@@ -37,13 +37,18 @@ def load(name: str) -> QueueKit:
         except AttributeError:
             raise AppError(f"{name}: {_called(value)} has no {part!r}; it has {_kits(value)}") from None
     kit = _kit(value, name)
+    imports(kit, name)
+    return kit
+
+
+def imports(kit: QueueKit, name: str) -> None:
+    """Import the modules that register the kit's tasks. Raises ConfigError, and AppError for one that fails."""
     try:
         kit.load()
     except ConfigError:
         raise
     except Exception as error:
         raise AppError(f"{name}: a module of imports= failed: {_said(error)}") from error
-    return kit
 
 
 def _module(path: str, name: str) -> object:
@@ -75,6 +80,8 @@ def _kit(value: object, name: str) -> QueueKit:
 
 def _said(error: BaseException) -> str:
     """What it is, and the user's own lines of its traceback: the import machinery between them says nothing."""
+    if isinstance(error, SyntaxError):  # it has no frame: the line that is wrong is its own
+        return "".join(traceback.format_exception_only(error)).strip()
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
     ]

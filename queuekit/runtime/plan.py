@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KNOWN = (
     "queues", "exclude", "type", "concurrency", "processes", "grace", "burst", "max_jobs", "max_rss", "wait_store",
-    "app", "prepare", "health_port",
+    "app", "prepare", "health_port", "interruptible",
 )  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(i?)b?", re.IGNORECASE)
 

@@ -29,7 +29,7 @@ def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
         from queuekit.runtime.supervisor import supervise
 
         return supervise(kit, options, processes)
-    return run_here(worker)
+    return run_here(worker, interruptible=options.get("interruptible", True))
 
 
 def run_here(worker: Worker, *, interruptible: bool = True) -> int:

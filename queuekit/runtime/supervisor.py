@@ -69,7 +69,7 @@ class Supervisor:
     def run(self) -> int:
         """Until all children have ended."""
         os.set_blocking(self._bell_in, False)
-        names = ("SIGTERM", "SIGINT", "SIGQUIT", "SIGUSR1")
+        names = ["SIGTERM", "SIGQUIT", "SIGUSR1", *(["SIGINT"] if self._options.get("interruptible", True) else [])]
         before = {number: signal.signal(number, self._on_signal) for number in map(_number, names) if number}
         try:
             for child in self._children:
