@@ -17,6 +17,7 @@ from queuekit.handle import KITS, JobHandle, reference
 from queuekit.producing import produce, search, snapshot
 from queuekit.producing.access import Access, Entry
 from queuekit.producing.configuration import Configuration
+from queuekit.producing.deferring import Transactions
 from queuekit.producing.definition import Definition, declared, of_processor
 from queuekit.producing.hooks import Hook, Hooks
 from queuekit.producing.newjob import NewJob, Template
@@ -57,6 +58,22 @@ class Middleware(Protocol):
         """Call `await run()` and give back what it gave, or something else."""
 
 
+class Finder(Protocol):
+    """Handlers that are not registered one by one: another framework's tasks, found by name when a job of theirs comes."""
+
+    def queues(self) -> Iterable[str]:
+        """Queues a worker consumes that names none."""
+        ...
+
+    def tasks(self) -> Mapping[str, Definition]:
+        """What this process knows already, by task name. Imports nothing."""
+        ...
+
+    def find(self, queue: str, task: str) -> Definition | None:
+        """What runs this task, None where it is not one of theirs. May import the module that has it; never raises."""
+        ...
+
+
 class QueueKit:
     """Constructing one does no I/O and reads no environment; the first use does. Safe before and after a fork.
 
@@ -84,9 +101,11 @@ class QueueKit:
         self.schedules = Schedules()
         self.definitions: dict[str, Definition] = {}  # what can be run here, by task name
         self.catch_all: dict[str, Definition] = {}  # and by queue, for names without a handler of their own
+        self.finders: list[Finder] = []  # who is asked for a task that has no definition here
         self.hooks = Hooks()
         self.middlewares: list[Middleware] = []
         self.templates: dict[tuple[str, str], Template] = {}
+        self.transactions: Transactions | None = None  # of the application, that its jobs wait for
         self.access = Access(lambda: self.settings, client)
         self._imports = tuple(imports)
         self._configuration = Configuration(
@@ -161,7 +180,21 @@ class QueueKit:
     def definition(self, task: str) -> Definition | None:
         """What this process knows of a task's name, whether it can run it or not."""
         known = self._tasks.get(task)
-        return self.definitions.get(task) if known is None else known.definition
+        found = self.definitions.get(task) if known is None else known.definition
+        if found is None and self.finders:
+            return next((one for finder in self.finders if (one := finder.tasks().get(task)) is not None), None)
+        return found
+
+    def known(self) -> set[str]:
+        """The name of every task this process knows, registered, declared or found."""
+        return {*self._tasks, *self.definitions, *(name for finder in self.finders for name in finder.tasks())}
+
+    def handler(self, queue: str, task: str) -> Definition | None:
+        """What runs a task of that queue here: its own definition, a finder's, or the queue's for every other name."""
+        found = self.definitions.get(task)
+        for finder in self.finders if found is None else ():
+            found = found or finder.find(queue, task)
+        return found or self.catch_all.get(queue)
 
     # ------------------------------------------------------------ by name
     def queue(self, name: str, /) -> Queue:
@@ -303,7 +336,7 @@ class QueueKit:
 
     @property
     def revision(self) -> int:
-        """Grows whenever options that jobs inherit at enqueue change."""
+        """Another one whenever options that jobs inherit at enqueue change."""
         return self._configuration.revision
 
     def load(self) -> None:
@@ -315,6 +348,11 @@ class QueueKit:
                 if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
                     raise ConfigError(f"imports: there is no module {module!r}, from here or on the path") from error
                 raise
+
+    def reread(self) -> None:
+        """Close this process's store and forget the settings: the next use reads them, and opens it, anew."""
+        self.close()
+        self._configuration.forget()
 
     def blocking_store(self) -> JobStore:
         """This process's store, open; one per process, shared by threads."""

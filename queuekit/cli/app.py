@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version as version_of
 from typing import Annotated, NoReturn
 
 import typer
+from typer.main import get_command
 
 from queuekit.cli import (
     bench,
@@ -122,21 +123,21 @@ def run(leave: Callable[[int], NoReturn] = exits.at_once) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # an ASCII locale must not end a listing half-way
     session = Session()
     try:
-        code = _code(session)
+        code = act(session, get_command(app), sys.argv[1:], "queuekit")
     finally:
         session.close()
     (leave if session.only_asked else sys.exit)(code)
 
 
-def _code(session: Session) -> int:
-    """The exit code of the command line, which has been acted on."""
+def act(session: Session, command: Callable[..., object], arguments: Sequence[str], prog: str) -> int:
+    """Do what the arguments say; the exit code."""
     try:
-        app(prog_name="queuekit", obj=session)
+        command(list(arguments), prog_name=prog, obj=session)
     except SystemExit as end:  # how typer ends, also when all went well
         return end.code if isinstance(end.code, int) else exits.DONE if end.code is None else exits.NO
     except QueueKitError as error:
         log.debug("this command failed", exc_info=error)
-        screen.tell(f"queuekit: {describe(error, session)}")
+        screen.tell(f"{prog}: {describe(error, session)}")
         return exits.code_of(error)
     except BrokenPipeError:  # `queuekit jobs list | head`: the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

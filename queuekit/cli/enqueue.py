@@ -38,7 +38,7 @@ def enqueue(
     session = reading(context, json)
     options = parse_options(option or [], "job")
     kit = session.kit
-    if session.settings.app:
+    if session.host is not None or session.settings.app:
         kit = session.loaded()
         _known(kit, queue, task)
     if payload == "-":
@@ -100,7 +100,7 @@ def _wait(handle: JobHandle[Any], wait: str, *, as_json: bool) -> int:
 
 def _known(kit: QueueKit, queue: str, task: str) -> None:
     """With an app, a task it does not know is a slip of the pen. Raises InvalidOption with the nearest."""
-    known = sorted({*kit.tasks(), *kit.definitions})
+    known = sorted(kit.known())
     if task in known or queue in kit.catch_all:
         return
     near = difflib.get_close_matches(task, known, n=1)

@@ -41,12 +41,15 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def start(settings: Settings, *, lasting: bool, path: str | None = None) -> None:
+def start(settings: Settings, *, lasting: bool, path: str | None = None, keep: bool = False) -> None:
     """Send log lines to standard error, or append them to `path`, as QUEUEKIT_LOG and QUEUEKIT_LOG_FORMAT say.
 
-    Unless said, a command that lasts writes JSON where no terminal is; one that ends at once writes for people.
+    With `keep`, what the program around us configured for our lines stays. Unless said, a command that lasts writes
+    JSON where no terminal is; one that ends at once writes for people.
     Raises InvalidOption for a path that cannot be written.
     """
+    if keep and (logging.getLogger().handlers or logging.getLogger("queuekit").handlers):
+        return
     try:
         handler = logging.StreamHandler() if path is None else logging.FileHandler(path, encoding="utf-8")
     except OSError as error:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -24,6 +25,15 @@ NAMES = {"app": "QUEUEKIT_APP", "url": "QUEUEKIT_URL", "namespace": "QUEUEKIT_NA
          "env_file": "QUEUEKIT_ENV_FILE", "log_level": "QUEUEKIT_LOG"}  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """Another program whose command the whole command line is (`queuekit.cli.embed`)."""
+
+    kit: Callable[[], QueueKit]
+    app: str | None  # MODULE:ATTR by which a fresh process finds that kit; None: the kit is a module's global
+    prog: str
+
+
 @dataclass(slots=True)
 class Session:
     """Made once by the root command; every other command takes it from the context."""
@@ -36,7 +46,9 @@ class Session:
     given: tuple[str, ...] = ()  # variables that options of this command line set
     imported: bool = False  # the user's app was loaded
     sides: tuple[tuple[str, str], ...] = ()  # (URL, what chose it) of the stores of a move
+    host: Host | None = None
     _kit: QueueKit | None = None
+    _reread: QueueKit | None = None
     _settings: Settings | None = None
 
     def take(self, **options: str | None) -> None:
@@ -50,18 +62,31 @@ class Session:
     def settings(self) -> Settings:
         """Read once, with the first command that needs them; log lines are as they say from then on."""
         if self._settings is None:
-            settings = Settings.load()
+            settings = Settings.load() if self.host is None else self._hosted(self.host).settings
             if "QUEUEKIT_URL" in self.given:
+                if self.host is not None:  # its kit may have been told another store in code
+                    settings = dataclasses.replace(settings, url=os.environ["QUEUEKIT_URL"], notes=())
                 settings = dataclasses.replace(settings, chosen_by="--url")
-            logs.start(settings, lasting=self.lasting, path=self.log_file)
+            self.prepare(settings)
             self._settings = settings
         return self._settings
 
     @property
+    def prepare(self) -> Callable[[Settings], None]:
+        """Starts logging, here and in processes this one starts. An embedding program's own logging stays, unless
+        this command line says how."""
+        said = self.log_file is not None or "QUEUEKIT_LOG" in self.given or "QUEUEKIT_LOG_FORMAT" in self.given
+        return partial(logs.start, lasting=self.lasting, path=self.log_file, keep=self.host is not None and not said)
+
+    @property
     def kit(self) -> QueueKit:
-        """A kit to look at the store with: it needs no app and imports none."""
+        """A kit to look at the store with: it needs no app and imports none. An embedding program has its own."""
         if self._kit is None:
-            self._kit = QueueKit(settings=self.settings)
+            settings = self.settings
+            if self.host is None or {"QUEUEKIT_URL", "QUEUEKIT_NAMESPACE"} & {*self.given}:
+                self._kit = QueueKit(settings=settings)
+            else:
+                self._kit, self.imported = self._hosted(self.host), True
         return self._kit
 
     @property
@@ -70,15 +95,35 @@ class Session:
         said = self.kit.settings.chosen_by
         return "--url" if said in self.given else said
 
-    def loaded(self, app: str | None = None) -> QueueKit:
-        """The user's kit with its modules imported. Raises AppError."""
-        name = app or self.settings.app
-        if not name:
+    def named(self, app: str | None = None) -> str:
+        """The name of the user's app; "" for an embedding program's own. Raises AppError where nobody said one."""
+        name = self.app_named(app)
+        if not name and self.host is None:
             raise apps.AppError(
                 "which app? Name it as MODULE:ATTR, with -A or QUEUEKIT_APP; for example -A shop.tasks:kit"
             )
-        self._kit, self.imported = apps.load(name), True
+        return name or ""
+
+    def loaded(self, app: str | None = None) -> QueueKit:
+        """The user's kit with its modules imported. Raises AppError."""
+        name = self.named(app)
+        if name or self.host is None:
+            self._kit = apps.load(name)
+        else:
+            self._kit = self._hosted(self.host)
+            apps.imports(self._kit, self.host.prog)
+        self.imported = True
         return self._kit
+
+    def app_named(self, app: str | None = None) -> str | None:
+        """The app that was named; inside another program only this command line can name another."""
+        said = self.settings.app
+        return app or said if self.host is None or "QUEUEKIT_APP" in self.given else app
+
+    @property
+    def app_of_children(self) -> str | None:
+        """The app that processes of ours import where this command line names none."""
+        return None if self.host is None else self.host.app
 
     @property
     def only_asked(self) -> bool:
@@ -93,8 +138,21 @@ class Session:
         """The answer of one call of `store()`."""
         return direct(call)
 
+    def give_back(self) -> None:
+        """Let an embedding program's kit read its settings again: what this command line set is over."""
+        if self._reread is not None:
+            self._reread.reread()
+
+    def _hosted(self, host: Host) -> QueueKit:
+        """An embedding program's kit; one that read its settings before this command line was, reads them again."""
+        kit = host.kit()
+        if self._reread is None and self.given:
+            kit.reread()
+            self._reread = kit
+        return kit
+
     def close(self) -> None:
-        if self._kit is not None:
+        if self._kit is not None and (self.host is None or not self.imported):  # an embedding program's is its own
             self._kit.close()
 
 
