@@ -19,6 +19,7 @@ from queuekit.producing.access import Access, Entry
 from queuekit.producing.configuration import Configuration
 from queuekit.producing.deferring import Transactions
 from queuekit.producing.definition import Definition, declared, of_processor
+from queuekit.producing.finding import Finders
 from queuekit.producing.hooks import Hook, Hooks
 from queuekit.producing.newjob import NewJob, Template
 from queuekit.producing.schedules import Rule, Schedules
@@ -58,22 +59,6 @@ class Middleware(Protocol):
         """Call `await run()` and give back what it gave, or something else."""
 
 
-class Finder(Protocol):
-    """Handlers that are not registered one by one: another framework's tasks, found by name when a job of theirs comes."""
-
-    def queues(self) -> Iterable[str]:
-        """Queues a worker consumes that names none."""
-        ...
-
-    def tasks(self) -> Mapping[str, Definition]:
-        """What this process knows already, by task name. Imports nothing."""
-        ...
-
-    def find(self, queue: str, task: str) -> Definition | None:
-        """What runs this task, None where it is not one of theirs. May import the module that has it; never raises."""
-        ...
-
-
 class QueueKit:
     """Constructing one does no I/O and reads no environment; the first use does. Safe before and after a fork.
 
@@ -101,7 +86,7 @@ class QueueKit:
         self.schedules = Schedules()
         self.definitions: dict[str, Definition] = {}  # what can be run here, by task name
         self.catch_all: dict[str, Definition] = {}  # and by queue, for names without a handler of their own
-        self.finders: list[Finder] = []  # who is asked for a task that has no definition here
+        self.finders = Finders()  # of tasks that another framework registers
         self.hooks = Hooks()
         self.middlewares: list[Middleware] = []
         self.templates: dict[tuple[str, str], Template] = {}
@@ -180,21 +165,17 @@ class QueueKit:
     def definition(self, task: str) -> Definition | None:
         """What this process knows of a task's name, whether it can run it or not."""
         known = self._tasks.get(task)
-        found = self.definitions.get(task) if known is None else known.definition
-        if found is None and self.finders:
-            return next((one for finder in self.finders if (one := finder.tasks().get(task)) is not None), None)
-        return found
+        if known is None:
+            return self.definitions.get(task) or (self.finders.tasks().get(task) if self.finders else None)
+        return known.definition
 
     def known(self) -> set[str]:
-        """The name of every task this process knows, registered, declared or found."""
-        return {*self._tasks, *self.definitions, *(name for finder in self.finders for name in finder.tasks())}
+        """The name of every task this process knows: registered, declared or found."""
+        return {*self._tasks, *self.definitions, *self.finders.tasks()}
 
     def handler(self, queue: str, task: str) -> Definition | None:
-        """What runs a task of that queue here: its own definition, a finder's, or the queue's for every other name."""
-        found = self.definitions.get(task)
-        for finder in self.finders if found is None else ():
-            found = found or finder.find(queue, task)
-        return found or self.catch_all.get(queue)
+        """What runs a task of that queue here: its own definition, a found one, or the queue's for all others."""
+        return self.definitions.get(task) or self.finders.find(task) or self.catch_all.get(queue)
 
     # ------------------------------------------------------------ by name
     def queue(self, name: str, /) -> Queue:

@@ -24,7 +24,7 @@ def tasks(
     """List the tasks the app registers, their queue and options."""
     session = reading(context, json)
     kit = session.loaded(app)
-    known = {name: kit.definition(name) for name in {*kit.tasks(), *kit.definitions}}
+    known = {name: kit.definition(name) for name in kit.known()}
     found = [(one.queue, name, one) for name, one in known.items() if one is not None]
     found += [(queue, ANY, one) for queue, one in kit.catch_all.items()]
     rows = [

@@ -113,7 +113,7 @@ def _queues(kit: QueueKit, said: object) -> tuple[dict[str, int], bool]:
     """Weights by queue, in order, and whether the order is strict."""
     if said is None:
         tasks = {one.queue: 1 for one in kit.definitions.values() if one.fn is not None}
-        return dict(sorted((tasks | dict.fromkeys(kit.catch_all, 1)).items())), False
+        return dict(sorted((tasks | dict.fromkeys((*kit.catch_all, *kit.finders.queues()), 1)).items())), False
     if isinstance(said, str):
         raise InvalidOption(f"queues={said!r}: give a list of names, or a mapping of names to weights")
     if isinstance(said, Mapping):

@@ -59,7 +59,7 @@ class Runner:
         record = claim.record
         if claim.stop is not None:
             return self.endings.stopped(claim)
-        definition = self.kit.definitions.get(record.task) or self.kit.catch_all.get(record.queue)
+        definition = self.kit.definitions.get(record.task) or self.kit.handler(record.queue, record.task)
         if definition is None or definition.fn is None:
             return self.endings.unknown_task(claim)
         policy, layers = self._resolved(record, definition)
