@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from queuekit.cli import logs, screen
+from queuekit.cli import reload as reloading
+from queuekit.cli import screen
 from queuekit.cli.session import Session, of
 from queuekit.clock import monotonic
 from queuekit.domain.duration import parse_duration
@@ -39,6 +39,8 @@ MaxJobs = Annotated[int | None, typer.Option(min=1, help="Stop after so many job
 MaxRss = Annotated[str | None, typer.Option(metavar="SIZE", help="Stop when memory grows over this: 512MiB.")]
 JsonLogs = Annotated[bool, typer.Option("--json-logs", help="Log lines as JSON, whoever reads them.")]
 LogFile = Annotated[str | None, typer.Option(metavar="PATH", help="Append log lines to this file.")]
+_RELOAD = "Start anew when a file changes. For development."
+Reload = Annotated[bool, typer.Option("--reload", help=_RELOAD)]
 WaitStore = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for the store at start.")]
 
 
@@ -57,6 +59,7 @@ def worker(
     wait_store: WaitStore = "30s",
     json_logs: JsonLogs = False,
     log_file: LogFile = None,
+    reload: Reload = False,
 ) -> None:
     """Run jobs until stopped.
 
@@ -65,8 +68,11 @@ def worker(
     session = of(context)
     session.lasting, session.log_file = True, str(Path(log_file).absolute()) if log_file else None
     if json_logs:
+        session.given += ("QUEUEKIT_LOG_FORMAT",)
         os.environ["QUEUEKIT_LOG_FORMAT"] = "json"
-    settings = session.settings  # from here on log lines are as it says
+    if reload and not reloading.follow():
+        raise typer.Exit(_reloaded(session, app, grace, burst=burst))
+    named = session.app_named(app)  # from here on log lines are as the settings say
     options: dict[str, Any] = {
         "queues": queues_of(queues) if queues else None,
         "exclude": _list(exclude),
@@ -78,8 +84,9 @@ def worker(
         "max_jobs": max_jobs,
         "max_rss": max_rss,
         "wait_store": wait_store,
-        "app": app or settings.app,  # several processes: each imports it anew
-        "prepare": partial(logs.start, lasting=True, path=session.log_file),
+        "app": named or session.app_of_children,  # several processes: each imports it anew
+        "prepare": session.prepare,
+        "interruptible": not reload,  # else Ctrl-C is the parent's
     }
     patience = parse_duration(wait_store) / 1000
     kit = session.loaded(app)
@@ -87,6 +94,17 @@ def worker(
     log.info("store: %s, chosen by %s", redact(kit.settings.url) or "a client", session.chosen_by)
     chosen = {name: value for name, value in options.items() if value is not None}
     raise typer.Exit(kit.worker(**chosen).run())
+
+
+def _reloaded(session: Session, app: str | None, grace: str | None, *, burst: bool) -> int:
+    """Watch, and run this command again as a child. What no change of a file can mend is said at once."""
+    if burst:
+        raise InvalidOption("--reload is for a worker that stays, --burst for one that ends: leave one of them out")
+    settings = session.settings
+    session.named(app)
+    seconds = (settings.grace if grace is None else parse_duration(grace)) / 1000
+    files = (settings.file, os.environ.get("QUEUEKIT_ENV_FILE"))
+    return reloading.run(seconds, tuple(name for name in files if name))
 
 
 def queues_of(text: str) -> list[str] | dict[str, int]:
