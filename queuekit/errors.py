@@ -126,8 +126,8 @@ class NotReplicated(StoreError):
 class EnqueueNotApplied(StoreError):
     """The caller's own transaction was applied, but not the jobs in it: enqueue them again, with the same ids.
 
-    `jobs` are their references ("queue/id"). Only a store without rollback can come to this, and only where something
-    is wrong with it: see docs/within.md.
+    `jobs` are their references ("queue/id"). Two ways lead here: a store without rollback with which something is wrong
+    (docs/within.md), and a store that is away after the commit that jobs waited for (docs/django.md).
     """
 
     def __init__(self, message: str, *, jobs: Sequence[str] = ()) -> None:

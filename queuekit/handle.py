@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -38,6 +38,7 @@ from queuekit.producing.snapshot import error_from, value_of
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
+    from queuekit.producing.newjob import Later
 
 R = TypeVar("R")
 WATCH = 5000  # ms of one store call that waits; a wait is made of as many as it takes
@@ -58,9 +59,10 @@ class JobHandle(Generic[R]):
     ref: str
     created: bool | None = field(
         compare=False
-    )  # False: id or unique key existed. None: not written, or not by this handle
+    )  # False: id or unique key existed. None: not written (a transaction is open, or was rolled back), or not by it
     _kit: QueueKit | str = field(default="default", compare=False, repr=False)
     _typed: bool = field(default=False, compare=False, repr=False)
+    _later: Callable[[], Later | None] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, kit: QueueKit, queue: str, id: str, created: bool | None, *, typed: bool) -> JobHandle[Any]:
@@ -71,16 +73,18 @@ class JobHandle(Generic[R]):
 
     def __getstate__(self) -> dict[str, object]:
         kit = self._kit if isinstance(self._kit, str) else self._kit.name
-        return {**self.__dict__, "_kit": kit}
+        return {**self.__dict__, "_kit": kit, "_later": None}
 
     # ------------------------------------------------------------ looking
     def status(self) -> Status:
-        """The state, or "unknown": it never was, or is no longer kept. Never raises for a job that is not there."""
-        return self._home().run(self._status)
+        """The state; "uncommitted" while it waits for a transaction of the application; "unknown": it never was (that
+        was rolled back), or is no longer kept. Never raises for a job that is not there.
+        """
+        return "uncommitted" if self._uncommitted() else self._home().run(self._status)
 
     async def astatus(self) -> Status:
         """See `status`."""
-        return await self._home().arun(self._status)
+        return "uncommitted" if self._uncommitted() else await self._home().arun(self._status)
 
     def get(self) -> Job | None:
         """A snapshot; None where there is no such job."""
@@ -95,7 +99,7 @@ class JobHandle(Generic[R]):
 
         Waits by notification; while it waits the job is kept at least a minute after its end. Raises JobFailed (with
         the last error as text), JobCancelled, ResultGone (ended, no longer kept), ResultTimeout (it goes on),
-        JobNotFound; and WouldDeadlock inside a running job.
+        JobNotFound; and WouldDeadlock inside a running job, or inside the transaction that must end before it is there.
         """
         self._may_wait(timeout, blocks=True)
         return cast("R", self._home().run(lambda at: self._result(at, timeout)))
@@ -263,7 +267,13 @@ class JobHandle(Generic[R]):
             raise ConfigError(f"this process has no QueueKit named {self._kit!r}: import the module that makes it")
         return kit
 
+    def _uncommitted(self) -> bool:
+        later = None if self._later is None else self._later()
+        return later is not None and later.waits
+
     def _may_wait(self, timeout: Duration | None, *, blocks: bool) -> None:
+        if self._uncommitted():
+            raise WouldDeadlock(f"job {self.ref} is written when its transaction commits: wait for it after that")
         ctx = current_job()
         if ctx is None or ctx.slot == "local" or (not blocks and ctx.slot == "async" and timeout is not None):
             return

@@ -17,11 +17,10 @@ from queuekit.handle import KITS, JobHandle, reference
 from queuekit.producing import produce, search, snapshot
 from queuekit.producing.access import Access, Entry
 from queuekit.producing.configuration import Configuration
-from queuekit.producing.deferring import Transactions
 from queuekit.producing.definition import Definition, declared, of_processor
 from queuekit.producing.finding import Finders
 from queuekit.producing.hooks import Hook, Hooks
-from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.newjob import NewJob, Template, Transactions
 from queuekit.producing.schedules import Rule, Schedules
 from queuekit.producing.signature import name_of
 from queuekit.queue import Queue

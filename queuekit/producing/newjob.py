@@ -1,16 +1,22 @@
-"""A job that was made but not written: the one builder for enqueue, bulk, schedules and flows. Nothing is sent here."""
+"""A job that was made but not written: the one builder for enqueue, bulk, schedules and flows. Nothing is sent here.
+
+Among them those that wait for a transaction of the application; which transactions there are an integration knows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from queuekit import ids
 from queuekit.domain import options
 from queuekit.domain.job import JobSpec
 from queuekit.errors import PayloadTooLarge
+from queuekit.handle import JobHandle
 
 if TYPE_CHECKING:
+    from queuekit.domain.outcome import Receipt
     from queuekit.kit import QueueKit
 
 R = TypeVar("R")
@@ -85,6 +91,49 @@ class Template:
         return NewJob(
             self.queue, self.make(body), typed=self.typed, chosen=self.chosen_id is not None, within=self.within
         )
+
+
+class Later:
+    """The jobs of one call, made but not written before a transaction of the application commits.
+
+    Whoever runs the commit holds it, and lets go of it at a rollback; handles only look whether it is still there.
+    """
+
+    __slots__ = ("__weakref__", "access", "handles", "jobs", "kit", "waits")
+
+    def __init__(self, kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> None:
+        self.kit = kit
+        self.access = kit.access  # the store of now: a test that ends before the commit must not send to another
+        self.jobs = tuple(jobs)
+        self.waits = True  # False: its commit came, and it was tried
+        self.handles: list[JobHandle[Any]] = []
+        seen = weakref.ref(self)
+        for job in jobs:
+            handle = JobHandle.of(kit, job.queue, job.id, None, typed=job.typed)
+            handle.__dict__["_later"] = seen
+            self.handles.append(handle)
+
+
+Register: TypeAlias = Callable[[Later], None]
+
+
+class Transactions(Protocol):
+    """Asked before each write that is not `within=` something: must it wait for a transaction of the application?
+
+    The answer takes the jobs and calls `produce.commit` when the last transaction that was open has committed; None:
+    write now.
+    """
+
+    def opened(self) -> Register | None:
+        """For plain calls."""
+
+    async def aopened(self) -> Register | None:
+        """For calls inside an event loop."""
+
+
+def settle(handle: JobHandle[Any], receipt: Receipt) -> None:
+    """Let a handle know what became of its job: it is new, or another one's that held its id or unique key."""
+    handle.__dict__.update(id=receipt.id, ref=f"{handle.queue}/{receipt.id}", created=receipt.created)
 
 
 def _fields(

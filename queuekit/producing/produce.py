@@ -1,6 +1,7 @@
 """Writing jobs: one call a queue and thousand jobs, each under an op of its own lane, repeated until it is answered.
 
-Within a transaction of the caller nothing is repeated: the owner of a broken one begins it anew.
+Within a transaction of the caller nothing is repeated: the owner of a broken one begins it anew. Behind one that an
+integration watches (`kit.transactions`), jobs are written when it has committed.
 """
 
 from __future__ import annotations
@@ -14,21 +15,28 @@ from typing import TYPE_CHECKING, Any
 from queuekit import ids
 from queuekit.domain.job import BATCH_MAX, JobRecord, JobSpec
 from queuekit.domain.outcome import Op, Receipt
-from queuekit.errors import Moved, QueueKitError, StoreUnavailable, Unsupported
+from queuekit.domain.redact import redact
+from queuekit.errors import EnqueueNotApplied, Moved, QueueKitError, StoreUnavailable, Unsupported
 from queuekit.handle import JobHandle
 from queuekit.producing import following, seeking
 from queuekit.producing.access import Access, Entry
-from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.newjob import Later, NewJob, Register, Template, settle
 from queuekit.store.direct import direct
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
 
 _log = logging.getLogger("queuekit")
+_SHOWN = 20  # of the jobs that an error names in its message; all are in `jobs`
 
 
 def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     """Write one job. The hot path: about 10 us above the store call."""
+    if kit.transactions is not None and template.within is None:
+        register = kit.transactions.opened()
+        if register is not None:
+            kit.access.blocking()  # what cannot be opened at all is told now, while it can be rolled back
+            return _held(kit, [template.new(body)], register)[0]
     spec, queue = template.make(body), template.queue
     access = kit.access
     at = access.blocking()
@@ -52,6 +60,10 @@ def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
 
 async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
     """Write one job."""
+    if kit.transactions is not None and template.within is None:
+        register = await kit.transactions.aopened()
+        if register is not None:
+            return _held(kit, [template.new(body)], register)[0]
     spec, queue = template.make(body), template.queue
     access = kit.access
     at = await access.asynchronous()
@@ -77,6 +89,54 @@ def send_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]
     """Write jobs, queue by queue; all of one call of a queue or none. Handles in the order of the jobs."""
     if not jobs:
         return []
+    if kit.transactions is not None:
+        register = kit.transactions.opened()
+        if register is not None:
+            kit.access.blocking()
+            written = _sent_many(kit, [job for job in jobs if job.within is not None])
+            return _in_order(jobs, written, _held(kit, [job for job in jobs if job.within is None], register))
+    return _sent_many(kit, jobs)
+
+
+async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    """Write jobs, all queues at once; all of one call of a queue or none. Handles in the order of the jobs."""
+    if not jobs:
+        return []
+    if kit.transactions is not None:
+        register = await kit.transactions.aopened()
+        if register is not None:
+            written = await _asent_many(kit, [job for job in jobs if job.within is not None])
+            return _in_order(jobs, written, _held(kit, [job for job in jobs if job.within is None], register))
+    return await _asent_many(kit, jobs)
+
+
+def commit(laters: Sequence[Later]) -> None:
+    """Write jobs of one kit and store whose transaction has committed: one call a queue and thousand jobs.
+
+    A job that cannot be written any more is told in an error line of its own, and at the end all of them are raised as
+    EnqueueNotApplied. A store that is away is not waited for again by each queue.
+    """
+    mine = [later for later in laters if later.waits]
+    for later in mine:
+        later.waits = False
+    jobs = [job for later in mine for job in later.jobs]
+    handles = [handle for later in mine for handle in later.handles]
+    failed: list[tuple[NewJob[Any], BaseException]] = []
+    try:
+        for queue, indexes in _calls(jobs):
+            away = next((error for _, error in failed if isinstance(error, StoreUnavailable)), None)
+            error = away or _committed(mine[0].access, queue, [(jobs[i], handles[i]) for i in indexes])
+            failed += [(jobs[i], error) for i in indexes if error is not None]
+    except BaseException as error:  # Ctrl-C, a worker's timeout: what was not tried is lost as well
+        _lost([*failed, *((job, error) for job, handle in zip(jobs, handles, strict=True) if handle.created is None)])
+        raise
+    if failed:
+        raise _lost(failed) from failed[0][1]
+
+
+def _sent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    if not jobs:
+        return []
     access = kit.access
     at = access.blocking()
     handles: list[JobHandle[Any] | None] = [None] * len(jobs)
@@ -89,15 +149,12 @@ def send_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]
             raise
         clashes = _filled(kit, jobs, indexes, receipts, handles)
         if clashes:
-            records = direct(seeking.records(access, at, queue, [jobs[i].id for i in clashes]))
-            for i, record in zip(clashes, records, strict=True):
-                _compare(queue, jobs[i].spec, record)
+            _compare_all(queue, clashes, direct(seeking.records(access, at, queue, [job.id for job in clashes])))
         done.append(f"{len(indexes)} on {queue!r}")
     return [handle for handle in handles if handle is not None]
 
 
-async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
-    """Write jobs, all queues at once; all of one call of a queue or none. Handles in the order of the jobs."""
+async def _asent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
     if not jobs:
         return []
     access = kit.access
@@ -113,9 +170,7 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
             receipts = await _write(access, at, queue, [jobs[i].spec for i in indexes], jobs[indexes[0]].within)
             clashes = _filled(kit, jobs, indexes, receipts, handles)
             if clashes:
-                records = await seeking.records(access, at, queue, [jobs[i].id for i in clashes])
-                for i, record in zip(clashes, records, strict=True):
-                    _compare(queue, jobs[i].spec, record)
+                _compare_all(queue, clashes, await seeking.records(access, at, queue, [job.id for job in clashes]))
             done.append(f"{len(indexes)} on {queue!r}")
 
     # gather, not a TaskGroup: a call that is under way must not be cut off because another queue is full
@@ -127,6 +182,59 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
             errors[0].add_note("\n".join((f"another queue's call: {other}", *getattr(other, "__notes__", ()))))
         raise errors[0]
     return [handle for handle in handles if handle is not None]
+
+
+def _held(kit: QueueKit, jobs: Sequence[NewJob[Any]], register: Register) -> list[JobHandle[Any]]:
+    """Leave jobs to a transaction."""
+    if not jobs:
+        return []
+    later = Later(kit, jobs)
+    register(later)
+    return later.handles
+
+
+def _in_order(
+    jobs: Sequence[NewJob[Any]], written: list[JobHandle[Any]], held: list[JobHandle[Any]]
+) -> list[JobHandle[Any]]:
+    """One list again of those written `within=` something and those left to a transaction."""
+    one, other = iter(written), iter(held)
+    return [next(other if job.within is None else one) for job in jobs]
+
+
+def _committed(access: Access, queue: str, pairs: list[tuple[NewJob[Any], JobHandle[Any]]]) -> Exception | None:
+    """One call behind a commit; what prevented it."""
+    try:
+        at = access.blocking()
+        receipts = direct(_write(access, at, queue, [job.spec for job, _ in pairs], None))
+    except Exception as error:  # noqa: BLE001  whatever it is: the data is committed, and the other queues must go on
+        return error
+    for (_, handle), receipt in zip(pairs, receipts, strict=True):
+        settle(handle, receipt)
+    clashes = [job for (job, _), receipt in zip(pairs, receipts, strict=True) if _clashes(job, receipt)]
+    if clashes:
+        try:
+            _compare_all(queue, clashes, direct(seeking.records(access, at, queue, [job.id for job in clashes])))
+        except QueueKitError as error:  # they are there: only the word about another payload is missing
+            _log.warning("queue %s: jobs whose ids existed were not compared: %s", queue, redact(str(error)))
+    return None
+
+
+def _lost(failed: Sequence[tuple[NewJob[Any], BaseException]]) -> EnqueueNotApplied:
+    """Say of each job that its data is there and it is not."""
+    refs = [f"{job.queue}/{job.id}" for job, _ in failed]
+    for ref, (job, error) in zip(refs, failed, strict=True):
+        may = "may not have been" if getattr(error, "outcome", None) == "unknown" else "was not"
+        _log.error(
+            "job %s (%s) %s written, although the transaction it waited for has committed: %s: %s",
+            ref, job.task, may, type(error).__name__, redact(str(error)),
+            extra={"queue": job.queue, "job": job.id, "task": job.task},
+        )  # fmt: skip
+    shown = ", ".join(refs[:_SHOWN]) + (f" and {len(refs) - _SHOWN} more" if len(refs) > _SHOWN else "")
+    return EnqueueNotApplied(
+        f"the transaction has committed, its jobs could not all be written: {shown}; enqueue them again, with the same"
+        f" ids: {failed[0][1]}",
+        jobs=refs,
+    )
 
 
 async def _sent(
@@ -200,15 +308,25 @@ def _filled(
     indexes: list[int],
     receipts: list[Receipt],
     handles: list[JobHandle[Any] | None],
-) -> list[int]:
+) -> list[NewJob[Any]]:
     """Puts handles in; answers which jobs with a chosen id existed."""
     clashes = []
     for index, receipt in zip(indexes, receipts, strict=True):
         job = jobs[index]
         handles[index] = _handle(kit, job, receipt)
-        if receipt.created is False and job.chosen and receipt.id == job.spec.id:
-            clashes.append(index)
+        if _clashes(job, receipt):
+            clashes.append(job)
     return clashes
+
+
+def _clashes(job: NewJob[Any], receipt: Receipt) -> bool:
+    """Whether its id, chosen by the caller, was there."""
+    return receipt.created is False and job.chosen and receipt.id == job.spec.id
+
+
+def _compare_all(queue: str, jobs: Sequence[NewJob[Any]], records: Sequence[JobRecord | None]) -> None:
+    for job, record in zip(jobs, records, strict=True):
+        _compare(queue, job.spec, record)
 
 
 def _handle(kit: QueueKit, job: NewJob[Any], receipt: Receipt) -> JobHandle[Any]:
