@@ -17,8 +17,7 @@ from queuekit.handle import KITS, JobHandle, reference
 from queuekit.producing import produce, search, snapshot
 from queuekit.producing.access import Access, Entry
 from queuekit.producing.configuration import Configuration
-from queuekit.producing.definition import Definition, declared, of_processor
-from queuekit.producing.finding import Finders
+from queuekit.producing.definition import Definition, Finders, declared, of_processor
 from queuekit.producing.hooks import Hook, Hooks
 from queuekit.producing.newjob import NewJob, Template, Transactions
 from queuekit.producing.schedules import Rule, Schedules
