@@ -1,0 +1,132 @@
+"""What both pages have in common: the kit, who may do what, and a page for when the store cannot answer."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from queuekit import QueueKit
+from queuekit.domain.duration import format_duration
+from queuekit.domain.redact import redact
+from queuekit.errors import ConfigError, StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    _Admin = admin.ModelAdmin[models.Model]
+else:
+    _Admin = admin.ModelAdmin  # it takes no type arguments while it runs
+
+P = ParamSpec("P")
+A = TypeVar("A", bound="StoreAdmin")
+_log = logging.getLogger("queuekit.django")
+NAMED = 10  # references a message names; of the others it gives the number
+
+
+def needs_store(
+    view: Callable[Concatenate[A, HttpRequest, P], HttpResponse],
+) -> Callable[Concatenate[A, HttpRequest, P], HttpResponse]:
+    """A view that answers 503, and says why, where the store cannot be asked."""
+
+    @functools.wraps(view)
+    def guarded(self: A, request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        try:
+            return view(self, request, *args, **kwargs)
+        except (StoreError, ConfigError) as error:
+            return self.away(request, error)
+
+    return guarded
+
+
+class StoreAdmin(_Admin):
+    """A ModelAdmin whose objects are in queuekit's store: nothing is added by hand, and no database is asked."""
+
+    actions = ()
+
+    def get_kit(self) -> QueueKit:
+        """The kit whose store is shown: the project's. A subclass may give another."""
+        from queuekit.contrib.django import get_kit
+
+        return get_kit()
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def page(
+        self, request: HttpRequest, template: str, context: dict[str, Any], *, status: int = 200
+    ) -> TemplateResponse:
+        """A page of the admin, with everything its frame needs."""
+        request.current_app = self.admin_site.name  # as Django's own views set it
+        whole = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "has_view_permission": self.has_view_permission(request),
+            **context,
+        }
+        return TemplateResponse(request, f"queuekit/admin/{template}.html", whole, status=status)
+
+    def away(self, request: HttpRequest, error: StoreError | ConfigError) -> HttpResponse:
+        """The page that says why nothing can be shown or done. Status 503, as for a probe."""
+        _log.warning("the admin cannot ask the store: %s", redact(str(error)))
+        sent = request.method == "POST"
+        context = {
+            "title": "The job store cannot be asked" if isinstance(error, StoreError) else "queuekit is not set up",
+            "error": redact(f"{type(error).__name__}: {error}"),
+            "sent": sent,
+            "untouched": isinstance(error, StoreUnavailable) and error.outcome == "refused",
+            "here": request.get_full_path(),
+        }
+        return self.page(request, "away", context, status=503)
+
+    def link(self, view: str, *args: str) -> str:
+        """The address of one of this model's pages; the arguments are keys."""
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{view}"
+        return reverse(name, args=[quote(arg) for arg in args], current_app=self.admin_site.name)
+
+    def link_of(self, model: str, view: str) -> str:
+        """The address of another model's page."""
+        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{model}_{view}")
+
+    def tell(self, request: HttpRequest, level: int, text: str) -> None:
+        """A line above the next page. Templates escape it."""
+        messages.add_message(request, level, redact(text))
+
+    def remember(self, request: HttpRequest, keys: Sequence[str], *, said: str, deleted: bool = False) -> None:
+        """Write down in the admin's own log who did what to which job or queue."""
+        if not keys:
+            return
+        from django.contrib.admin.models import CHANGE, DELETION, LogEntry
+
+        user: Any = request.user  # signed in: the site lets nobody else come here
+        objects: Any = [self.model(pk=key) for key in keys]
+        LogEntry.objects.log_actions(
+            user_id=user.pk,
+            queryset=objects,
+            action_flag=DELETION if deleted else CHANGE,
+            change_message=said,
+        )
+
+
+def local(moment: datetime | None) -> datetime | None:
+    """In the time zone the pages are shown in."""
+    return None if moment is None else timezone.localtime(moment)
+
+
+def span(length: timedelta | None) -> str:
+    """A length of time as people say it, whole seconds."""
+    return "" if length is None else format_duration(int(length / timedelta(seconds=1)) * 1000)
+
+
+def some(refs: Sequence[str]) -> str:
+    """The first of many, and how many more there are."""
+    rest = len(refs) - NAMED
+    return ", ".join(refs[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
