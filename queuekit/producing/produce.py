@@ -36,7 +36,7 @@ def send(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any]:
         register = kit.transactions.opened()
         if register is not None:
             kit.access.blocking()  # what cannot be opened at all is told now, while it can be rolled back
-            return _held(kit, [template.new(body)], register)[0]
+            return hold(kit, [template.new(body)], register)[0]
     spec, queue = template.make(body), template.queue
     access = kit.access
     at = access.blocking()
@@ -63,7 +63,7 @@ async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any
     if kit.transactions is not None and template.within is None:
         register = await kit.transactions.aopened()
         if register is not None:
-            return _held(kit, [template.new(body)], register)[0]
+            return hold(kit, [template.new(body)], register)[0]
     spec, queue = template.make(body), template.queue
     access = kit.access
     at = await access.asynchronous()
@@ -93,9 +93,9 @@ def send_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]
         register = kit.transactions.opened()
         if register is not None:
             kit.access.blocking()
-            written = _sent_many(kit, [job for job in jobs if job.within is not None])
-            return _in_order(jobs, written, _held(kit, [job for job in jobs if job.within is None], register))
-    return _sent_many(kit, jobs)
+            written = write(kit, [job for job in jobs if job.within is not None])
+            return _in_order(jobs, written, hold(kit, [job for job in jobs if job.within is None], register))
+    return write(kit, jobs)
 
 
 async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
@@ -105,9 +105,9 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
     if kit.transactions is not None:
         register = await kit.transactions.aopened()
         if register is not None:
-            written = await _asent_many(kit, [job for job in jobs if job.within is not None])
-            return _in_order(jobs, written, _held(kit, [job for job in jobs if job.within is None], register))
-    return await _asent_many(kit, jobs)
+            written = await awrite(kit, [job for job in jobs if job.within is not None])
+            return _in_order(jobs, written, hold(kit, [job for job in jobs if job.within is None], register))
+    return await awrite(kit, jobs)
 
 
 def commit(laters: Sequence[Later]) -> None:
@@ -134,7 +134,8 @@ def commit(laters: Sequence[Later]) -> None:
         raise _lost(failed) from failed[0][1]
 
 
-def _sent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+def write(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    """`send_many` now, whatever transaction of the application is open."""
     if not jobs:
         return []
     access = kit.access
@@ -154,7 +155,8 @@ def _sent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any
     return [handle for handle in handles if handle is not None]
 
 
-async def _asent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+async def awrite(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:
+    """`asend_many` now, whatever transaction of the application is open."""
     if not jobs:
         return []
     access = kit.access
@@ -184,7 +186,7 @@ async def _asent_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHan
     return [handle for handle in handles if handle is not None]
 
 
-def _held(kit: QueueKit, jobs: Sequence[NewJob[Any]], register: Register) -> list[JobHandle[Any]]:
+def hold(kit: QueueKit, jobs: Sequence[NewJob[Any]], register: Register) -> list[JobHandle[Any]]:
     """Leave jobs to a transaction."""
     if not jobs:
         return []
