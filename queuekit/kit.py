@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 from queuekit.context import JobContext
@@ -12,7 +12,7 @@ from queuekit.domain.events import Job, JobEvent, JobFilter, Page, QueueHealth
 from queuekit.domain.job import JobRecord
 from queuekit.domain.typed import QueueOptions, TaskOptions, WorkerOptions
 from queuekit.domain.values import JSON
-from queuekit.errors import ConfigError, DuplicateTask, Unsupported
+from queuekit.errors import DuplicateTask, Unsupported
 from queuekit.handle import KITS, JobHandle, reference
 from queuekit.producing import produce, search, snapshot
 from queuekit.producing.access import Access, Entry
@@ -62,8 +62,8 @@ class QueueKit:
 
     `url` is the store (else the settings say); `name` tells kits of one process apart; `namespace` is part of every
     key, so that two kits with one store and one namespace are one system. `imports` are modules that register tasks,
-    imported by a worker. `queues` are options by queue name. `client` is the application's own redis, pymongo or Motor
-    client to work through instead of a URL.
+    imported by a worker; "shop.jobs.*" is that package and every module in it. `queues` are options by queue name.
+    `client` is the application's own redis, pymongo or Motor client to work through instead of a URL.
     """
 
     name: str
@@ -318,15 +318,27 @@ class QueueKit:
         """Another one whenever options that jobs inherit at enqueue change."""
         return self._configuration.revision
 
+    def concrete(self, *, latest: bool = False) -> QueueKit:
+        """The kit with settings and stores of its own: this one. A framework's kit may have one for each app.
+
+        `latest`: where nothing says which, the one made last. Raises ConfigError.
+        """
+        return self
+
+    @contextmanager
+    def through(self, access: Access) -> Iterator[None]:
+        """Inside the block, work through these stores instead."""
+        before, self.access = self.access, access
+        try:
+            yield
+        finally:
+            self.access = before
+
     def load(self) -> None:
         """Import the modules that register tasks: those of `imports=` and of the file. Raises ConfigError."""
-        for module in (*self._imports, *self._configuration.imports):
-            try:
-                importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
-                    raise ConfigError(f"imports: there is no module {module!r}, from here or on the path") from error
-                raise
+        from queuekit.producing.modules import load
+
+        load((*self._imports, *self._configuration.imports))
 
     def reread(self) -> None:
         """Close this process's store and forget the settings: the next use reads them, and opens it, anew."""

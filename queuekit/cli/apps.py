@@ -22,6 +22,8 @@ class AppError(ConfigError):
 def load(name: str) -> QueueKit:
     """The kit that `name` ("module:attr") leads to: a QueueKit, an object with `.queuekit`, or a factory of one.
 
+    A Flask app has it in its `extensions`; this room knows it by that.
+
     Raises AppError naming what was found instead.
     """
     path, colon, attr = name.partition(":")
@@ -36,7 +38,7 @@ def load(name: str) -> QueueKit:
             value = getattr(value, part)
         except AttributeError:
             raise AppError(f"{name}: {_called(value)} has no {part!r}; it has {_kits(value)}") from None
-    kit = _kit(value, name)
+    kit = _kit(value, name).concrete()
     imports(kit, name)
     return kit
 
@@ -68,14 +70,20 @@ def _kit(value: object, name: str) -> QueueKit:
     inner = getattr(value, "queuekit", None)
     if isinstance(inner, QueueKit):
         return inner
+    extensions = getattr(value, "extensions", None)
+    if isinstance(extensions, dict):
+        found = extensions.get("queuekit")
+        if isinstance(found, QueueKit):
+            return found
+        raise AppError(f"{name} is a {type(value).__name__} without a kit: call kit.init_app(app)")
     if callable(value) and not inspect.isclass(value):
         try:
             made = value()
         except Exception as error:
             raise AppError(f"{name}: the factory failed: {_said(error)}") from error
-        if not callable(made) or isinstance(made, QueueKit):
+        if not callable(made) or isinstance(made, QueueKit) or hasattr(made, "extensions"):
             return _kit(made, f"{name}()")
-    raise AppError(f"{name} is a {type(value).__name__}, not a QueueKit nor a factory of one")
+    raise AppError(f"{name} is a {type(value).__name__}, not a QueueKit, a Flask app, nor a factory of one")
 
 
 def _said(error: BaseException) -> str:

@@ -220,9 +220,12 @@ def load(app: str) -> QueueKit:
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"no kit at {app!r}: {error}") from error
-    found = found() if callable(found) and not hasattr(found, "definitions") else found
+    if callable(found) and not hasattr(found, "definitions") and not hasattr(found, "extensions"):
+        found = found()
+    extensions = getattr(found, "extensions", None)  # of a Flask app, which can be called too
+    found = extensions.get("queuekit", found) if isinstance(extensions, dict) else found
     kit: QueueKit = getattr(found, "queuekit", found)
-    return kit
+    return kit.concrete()
 
 
 def _follow_parent() -> None:

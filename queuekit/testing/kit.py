@@ -113,16 +113,13 @@ def _world(given: VirtualClock | None) -> VirtualClock:
 @contextmanager
 def _swapped(kit: QueueKit, clock: VirtualClock, *, inline: bool = False) -> Iterator[TestKit]:
     test = object.__new__(TestKit)
-    test.__dict__.update(kit.__dict__)
+    test.__dict__.update(kit.concrete(latest=True).__dict__)
     test.clock, test.world = clock, ModelWorld(clock.ms)
     if isinstance(kit, TestKit):
         test.clock, test.world = kit.clock, kit.world
-    before = kit.access
-    test.access = kit.access = _ModelAccess(kit, test.world, inline=inline)
-    try:
+    test.access = _ModelAccess(test, test.world, inline=inline)
+    with kit.through(test.access):
         yield test
-    finally:
-        kit.access = before
 
 
 class _ModelAccess(Access):
