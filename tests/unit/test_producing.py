@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -414,6 +415,23 @@ def test_modules_that_register_tasks(kit: TestKit, tmp_path: Any, monkeypatch: p
         TestKit(imports=["missing_tasks"]).load()
     with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
         TestKit(imports=["bad_tasks"]).load()
+
+
+def test_a_whole_package_registers_its_tasks(kit: TestKit, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "whole_tasks"
+    for name in ("__init__.py", "mail/__init__.py", "mail/send.py", "mail/__main__.py", "bill.py", "notes/bill.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("raise SystemExit\n" if "__main__" in name else "")
+    monkeypatch.syspath_prepend(tmp_path)
+    TestKit(imports=["whole_tasks.*"]).load()
+    found = {name for name in sys.modules if name.startswith("whole_tasks")}
+    modules = {"bill", "mail", "mail.send", "notes", "notes.bill"}  # notes has no __init__.py, and is one all the same
+    assert found == {"whole_tasks", *(f"whole_tasks.{name}" for name in modules)}
+    with pytest.raises(ConfigError, match=r"'whole_tasks\.bill' is one module"):
+        TestKit(imports=["whole_tasks.bill.*"]).load()
+    (package / "wrong.py").write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        TestKit(imports=["whole_tasks.*"]).load()
 
 
 def test_a_queue_for_each_tenant_grows_no_process_for_ever(kit: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
