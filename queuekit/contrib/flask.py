@@ -34,6 +34,7 @@ __all__ = ["AppKit", "FlaskKit"]
 KEY: Final = "queuekit"  # in app.extensions, and the name of the command
 CHILD: Final = f"{__name__}:kit_of_command"
 NOTE: Final = "This moves jobs, not the database."
+_OWN = {"_apps", "_instead", "_client", "_said", "_declared", "_queues", "_configuration", "hooks", "middlewares"}
 _OUTSIDE = (
     "there is no Flask app here whose store could be meant: inside a request or a job there is one; elsewhere"
     " write `with app.app_context():` around the call"
@@ -214,8 +215,7 @@ class AppKit(QueueKit):
     """
 
     def __init__(self, parent: FlaskKit, app: Flask) -> None:
-        shared = ("name", "schedules", "definitions", "catch_all", "templates", "transactions", "_imports", "_tasks")
-        vars(self).update({name: value for name, value in vars(parent).items() if name in shared})
+        vars(self).update({name: value for name, value in vars(parent).items() if name not in _OWN})
         self.parent = parent
         self.app = app
         self.hooks = _AppHooks(parent.hooks, app)
