@@ -2,3 +2,7 @@
 
 Thin on purpose: what a name here does, the public API does under its own.
 """
+
+from queuekit.compat.current import use
+
+__all__ = ["use"]

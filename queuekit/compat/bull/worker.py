@@ -1,0 +1,99 @@
+"""`Worker`: the public worker on one queue, with Bull's `on`, `off` and `close`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from queuekit import QueueKit
+from queuekit.compat.bull.events import CLOSED, Listener, listen
+from queuekit.compat.bull.processors import Line
+from queuekit.runtime import worker
+
+log = logging.getLogger("queuekit.compat")
+
+
+class Worker(worker.Worker):
+    """`run()` blocks and minds signals; `async with` and `arun()` live inside another event loop. Starts once."""
+
+    def __init__(self, kit: QueueKit, line: Line, **options: Any) -> None:
+        super().__init__(kit, queues=[line.queue], **options)
+        self.name = line.queue
+        self._line = line
+        self._listeners: list[Listener] = []
+        self._closed = False
+        line.owners += 1
+
+    def on(self, event: str, fn: Callable[..., object] | None = None, /) -> Any:
+        """Tell `fn` of what happens to the queue's jobs in this process; `@worker.on("failed")` will do, too.
+
+        completed(job, result), failed(job, error) after each failed run, active(job), progress(job, progress),
+        stalled(job id), error(error), drained, paused, resumed, closed; and ours: cancelled(job), parked(job).
+        """
+        if fn is None:
+            return lambda fn: self.on(event, fn)
+        listener = Listener(event, fn)
+        listen(self._kit, self.name, listener)
+        self._listeners.append(listener)
+        return fn
+
+    def off(self, event: str, fn: Callable[..., object], /) -> None:
+        """Tell `fn` no more."""
+        for listener in self._listeners:
+            if (listener.event, listener.fn) == (event, fn):
+                listener.active = False
+
+    async def arun(self, *, signals: bool = False) -> None:
+        """Run on this event loop until it is closed. Being cancelled is a stop at once."""
+        try:
+            await super().arun(signals=signals)
+        finally:
+            await self._ended()
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await super().__aexit__(*exc)
+        finally:
+            await self._ended()
+
+    async def aclose(self, force: bool = False) -> None:
+        """Claim nothing more, let what runs end within the grace, or give it back at once with `force`."""
+        await self.stop(0 if force else None)
+        await self._ended()
+
+    def close(self, force: bool = False) -> None:
+        """See `aclose`; from any thread. On the loop it runs on nothing can wait for it: it ends behind this call."""
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            self._release()
+        elif loop is _running_loop():
+            self.ask_stop(0 if force else None)
+        else:
+            asyncio.run_coroutine_threadsafe(self.aclose(force), loop).result()
+
+    async def _ended(self) -> None:
+        if not self._release():
+            return
+        for listener in self._listeners:
+            if listener.event == CLOSED and listener.active:
+                try:
+                    told = listener.fn()
+                    if asyncio.iscoroutine(told):
+                        await told
+                except Exception:
+                    log.exception("a listener of 'closed' of queue %r failed", self.name)
+
+    def _release(self) -> bool:
+        """Let another worker take the queue over; whether this had not been said yet."""
+        first, self._closed = not self._closed, True
+        self._line.owners -= first
+        return first
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
