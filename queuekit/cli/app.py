@@ -25,6 +25,7 @@ from queuekit.cli import (
     migrate,
     ping,
     queues,
+    scaffold,
     screen,
     setup,
     tasks,
@@ -37,7 +38,7 @@ from queuekit.domain.redact import redact
 from queuekit.errors import InvalidOption, QueueKitError, StoreUnavailable
 from queuekit.settings import log_levels
 
-RUN, PRODUCE, LOOK, STORE = "Run", "Produce", "Look", "Store"
+RUN, PRODUCE, LOOK, STORE, PROJECT = "Run", "Produce", "Look", "Store", "Project"
 CHECK = {
     "redis": "Check that the server runs, that host, port and password are right, and that no firewall stands between: "
     "redis-cli -u … ping",
@@ -68,6 +69,8 @@ app.command(rich_help_panel=STORE)(setup.setup)
 app.command(rich_help_panel=STORE)(migrate.migrate)
 app.command(rich_help_panel=STORE)(transfer.export)
 app.command("import", rich_help_panel=STORE)(transfer.import_)
+app.command(rich_help_panel=PROJECT)(scaffold.init)
+app.add_typer(scaffold.new, name="new", rich_help_panel=PROJECT)
 
 
 def _show_version(asked: bool) -> None:

@@ -60,6 +60,8 @@ COMMANDS = {
     "migrate": [],
     "export": [],
     "import": [],
+    "init": [],
+    "new": ["queue"],
 }
 
 
