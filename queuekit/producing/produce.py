@@ -110,28 +110,40 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
     return await awrite(kit, jobs)
 
 
-def commit(laters: Sequence[Later]) -> None:
-    """Write jobs of one kit and store whose transaction has committed: one call a queue and thousand jobs.
+def commit(laters: Sequence[Later], behind: Sequence[Later] = ()) -> None:
+    """Write jobs of one kit and store whose transactions have committed: one call a queue and thousand jobs.
 
     A job that cannot be written any more is told in an error line of its own, and at the end all of them are raised as
-    EnqueueNotApplied. A store that is away is not waited for again by each queue.
+    EnqueueNotApplied; `behind` are those that nobody tries when this raises. A store that is away is waited for once.
     """
-    mine = [later for later in laters if later.waits]
-    for later in mine:
-        later.waits = False
-    jobs = [job for later in mine for job in later.jobs]
-    handles = [handle for later in mine for handle in later.handles]
+    jobs, handles = _taken(laters)
     failed: list[tuple[NewJob[Any], BaseException]] = []
     try:
         for queue, indexes in _calls(jobs):
             away = next((error for _, error in failed if isinstance(error, StoreUnavailable)), None)
-            error = away or _committed(mine[0].access, queue, [(jobs[i], handles[i]) for i in indexes])
+            error = away or _committed(laters[0].access, queue, [(jobs[i], handles[i]) for i in indexes])
             failed += [(jobs[i], error) for i in indexes if error is not None]
-    except BaseException as error:  # Ctrl-C, a worker's timeout: what was not tried is lost as well
-        _lost([*failed, *((job, error) for job, handle in zip(jobs, handles, strict=True) if handle.created is None)])
+    except BaseException as end:  # Ctrl-C, say: what was not tried is lost as well
+        told = {id(job) for job, _ in failed}
+        left = [
+            job for job, handle in zip(jobs, handles, strict=True) if handle.created is None and id(job) not in told
+        ]
+        _lost([*failed, *((job, end) for job in [*left, *_taken(behind)[0]])])
         raise
+    for later in laters:
+        if later.written is not None and all(handle.created is not None for handle in later.handles):
+            later.written()
     if failed:
-        raise _lost(failed) from failed[0][1]
+        cause = failed[0][1]
+        raise _lost([*failed, *((job, cause) for job in _taken(behind)[0])]) from cause
+
+
+def _taken(laters: Sequence[Later]) -> tuple[list[NewJob[Any]], list[JobHandle[Any]]]:
+    """Jobs and handles of those that still wait, which now do not any more."""
+    mine = [later for later in laters if later.waits]
+    for later in mine:
+        later.waits = False
+    return [job for later in mine for job in later.jobs], [handle for later in mine for handle in later.handles]
 
 
 def write(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHandle[Any]]:

@@ -1,0 +1,68 @@
+"""Database connections around jobs, as Django has them around requests: stale ones are closed, before and after."""
+
+from __future__ import annotations
+
+from asyncio.events import _get_running_loop, _set_running_loop
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections, reset_queries
+from django.db.backends.signals import connection_created
+
+from queuekit import JobContext
+
+_made: list[bool] = []  # not empty: this process has opened a connection
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """Close what is stale in this thread, begin a new list of queries, and close again behind the block."""
+    _begin()
+    try:
+        yield
+    finally:
+        close_old_connections()
+
+
+async def around(ctx: JobContext, run: Callable[[], Awaitable[object]], /) -> object:
+    """The middleware. A plain function's connections are its thread's; a coroutine's are those of the one thread in
+    which `sync_to_async`, and with it all of Django's async ORM, works.
+    """
+    if ctx.slot == "thread":
+        _outside_the_loop(_begin)
+        try:
+            return await run()
+        finally:
+            _outside_the_loop(close_old_connections)
+    if _made:
+        await sync_to_async(_begin)()
+    try:
+        return await run()
+    finally:
+        if _made:  # two hops to another thread: not for handlers of a process that asks no database
+            await sync_to_async(close_old_connections)()
+
+
+def _begin() -> None:
+    reset_queries()
+    close_old_connections()
+
+
+def _outside_the_loop(call: Callable[[], None]) -> None:
+    """Call what Django refuses beside a running event loop: the one of a plain function's thread runs nothing else."""
+    running = _get_running_loop()
+    _set_running_loop(None)
+    try:
+        call()
+    finally:
+        _set_running_loop(running)
+
+
+def _on_created(**_: Any) -> None:
+    if not _made:
+        _made.append(True)
+
+
+connection_created.connect(_on_created, dispatch_uid="queuekit")

@@ -1,0 +1,173 @@
+"""Which transactions of Django are open here, and what waits for their commit. Jobs are written by the kit.
+
+Django keeps what waits, drops it when a transaction or its savepoint is rolled back, and calls it when all has
+committed, in the order in which it came: exactly as `transaction.on_commit` does for everybody (docs/decisions/110).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import TypeAlias
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from queuekit.errors import Unsupported
+from queuekit.producing import produce
+from queuekit.producing.newjob import Later, Register
+
+Chosen: TypeAlias = Callable[[], bool | tuple[str, ...]]
+_now: ContextVar[bool] = ContextVar("queuekit_at_once", default=False)
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Inside the block jobs are written at once, whatever transaction is open: they stay when it is rolled back, and a
+    worker may run them before it commits.
+    """
+    token = _now.set(True)
+    try:
+        yield
+    finally:
+        _now.reset(token)
+
+
+class OpenTransactions:
+    """Asked by a kit before each write. A job waits until every transaction that is open has committed."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self._chosen = chosen  # True: of all databases; False: none; or their aliases
+        self._tails: weakref.WeakKeyDictionary[BaseDatabaseWrapper, _Place] = weakref.WeakKeyDictionary()
+
+    def opened(self) -> Register | None:
+        """Django's connections belong to a thread: those of this one."""
+        if _now.get():
+            return None
+        found = self._open()
+        return partial(self._register, found) if found else None
+
+    async def aopened(self) -> Register | None:
+        """The same for a coroutine. Inside `async_to_sync` the transaction is that of the thread which waits."""
+        if _now.get():
+            return None
+        found = await sync_to_async(self._open)() if _called_from_a_thread() else self._open()
+        return partial(self._register, found) if found else None
+
+    def commit_in_test(self) -> int:
+        """Write what waits for nothing but the transaction around a TestCase, which never commits; how many calls."""
+        written = 0
+        for connection in connections.all(initialized_only=True):
+            if connection.in_atomic_block and _of_test(connection):
+                for _, call, _ in list(connection.run_on_commit):
+                    if isinstance(call, _Call) and call.of is self and not call.done:
+                        written += 1
+                        call()
+        return written
+
+    def _open(self) -> list[BaseDatabaseWrapper]:
+        chosen = self._chosen()
+        if chosen is False:
+            return []
+        found = []
+        for connection in connections.all(initialized_only=True):
+            if chosen is not True and connection.alias not in chosen:
+                continue
+            if connection.in_atomic_block:
+                found.append(connection)
+            elif connection.connection is not None and not connection.autocommit:
+                raise Unsupported(
+                    f"database {connection.alias!r} has autocommit off: nobody tells when its transaction commits."
+                    " Enqueue after your commit inside `with at_once():`, or leave it out of"
+                    " settings.QUEUEKIT['ON_COMMIT']"
+                )
+        if len(found) > 1:  # of those around a TestCase, which has one for each database, Django runs one's hooks only
+            found = [one for one in found if not _of_test(one)] or found[:1]
+        return found
+
+    def _register(self, found: list[BaseDatabaseWrapper], later: Later) -> None:
+        wait = _Wait(later, len(found))
+        for connection in found:
+            call, hooks = _Call(self, wait), connection.run_on_commit
+            # directly behind one of ours: nothing of anybody else's lies between, so both may be written at once
+            call.adjoins = bool(hooks) and isinstance(hooks[-1][1], _Call) and hooks[-1][1].of is self
+            tail = self._tails.get(connection)
+            if tail is not None:
+                tail.next = call.place
+            self._tails[connection] = call.place
+            connection.on_commit(call)
+
+
+class _Wait:
+    """The jobs of one call, and how many transactions they wait for."""
+
+    __slots__ = ("later", "left")
+
+    def __init__(self, later: Later, left: int) -> None:
+        self.later = later
+        self.left = left
+
+
+class _Place:
+    """Where a call stands among all of its connection. It outlives the call: one behind it is still found."""
+
+    __slots__ = ("call", "next")
+
+    def __init__(self, call: _Call) -> None:
+        self.call = weakref.ref(call)
+        self.next: _Place | None = None
+
+
+class _Call:
+    """What Django holds until the commit, and calls then."""
+
+    __slots__ = ("__weakref__", "adjoins", "done", "of", "place", "wait")
+
+    def __init__(self, of: OpenTransactions, wait: _Wait) -> None:
+        self.of = of
+        self.wait = wait
+        self.place = _Place(self)
+        self.adjoins = False
+        self.done = False
+
+    def __call__(self) -> None:
+        """Write these jobs, and those directly behind them, in as few calls as can be."""
+        if self.done:
+            return
+        due, behind, together = [self], [], True
+        for call in self._following():
+            together = together and call.adjoins and call.wait.later.access is self.wait.later.access
+            (due if together else behind).append(call)
+        ready = []
+        for call in due:
+            call.done = True
+            call.wait.left -= 1
+            if call.wait.left == 0:
+                ready.append(call.wait.later)
+        if ready:  # should this raise, Django calls nobody behind
+            produce.commit(ready, [call.wait.later for call in behind])
+
+    def _following(self) -> Iterator[_Call]:
+        place = self.place.next
+        while place is not None:
+            call = place.call()
+            if call is not None and not call.done:
+                yield call
+            place = place.next
+
+
+def _of_test(connection: BaseDatabaseWrapper) -> bool:
+    """Whether all that is open is what Django's TestCase opened."""
+    return all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks)
+
+
+def _called_from_a_thread() -> bool:
+    """Whether a thread waits in `async_to_sync` for what runs here."""
+    if getattr(AsyncToSync.executors, "current", None) is not None:
+        return True
+    return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors

@@ -1,0 +1,1 @@
+"""An app with a model, a task module and views."""
