@@ -1,0 +1,135 @@
+"""Writing and withdrawing scheduled jobs: ids of one's own, reminders as a set. Each verb once, through a door."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from queuekit import PayloadError, State, clock
+from queuekit.compat.agenda.border import When, dates_as_text, snake, to_ours, when_options
+from queuekit.compat.agenda.door import Door
+from queuekit.domain.query import Change, Verb
+from queuekit.producing import seeking
+from queuekit.producing.access import Entry
+from queuekit.recipes import JOB_TYPES, Booking, BookingReminder, EmailNotification, PaymentReminder, typed
+
+
+async def schedule(
+    door: Door, queue: str, id: str | None, when: When, type: str, data: Any, priority: Any, **options: Any
+) -> str:
+    """See `JobProcessor.schedule_job`; `options` are a job's."""
+    options |= when_options(when)
+    if priority is not None:
+        options["priority"] = to_ours(priority)
+    if id is not None:
+        options["id"] = id
+        await door.op(lambda at: _free(door, at, queue, id))
+    return (await door.enqueue(queue, type, _payload(type, data), **options)).id
+
+
+async def email(
+    door: Door, queue: str, id: str | None, when: When, message: EmailNotification | Mapping[str, Any]
+) -> str:
+    """See `JobProcessor.schedule_email_notification`."""
+    priority = None
+    if isinstance(message, Mapping):
+        said = snake(message)
+        priority = said.pop("priority", None)
+        message = typed(EmailNotification, said)
+    return await schedule(door, queue, id, when, "email_notification", message, priority)
+
+
+async def payment(door: Door, queue: str, notice: int, given: PaymentReminder | Mapping[str, Any]) -> str:
+    """See `JobProcessor.schedule_payment_reminders`."""
+    due = typed(PaymentReminder, snake(given) if isinstance(given, Mapping) else given)
+    moment = _aware("due_date", due.due_date)
+    own = f"payment_reminder:{due.booking_id}:{_stamp(moment)}"
+    return await schedule(door, queue, own, moment - timedelta(milliseconds=notice), "payment_reminder", due, None)
+
+
+# ---------------------------------------------------------------- the reminders of a booking
+async def reminders(
+    door: Door, queue: str, offsets: Mapping[str, int], given: Booking | Mapping[str, Any]
+) -> list[str]:
+    """See `JobProcessor.schedule_booking_reminders`."""
+    booking = _booking(given)
+    now = clock.to_datetime((await door.op(lambda at: at.ask(partial(at.store.count, queue)))).now)
+    ids = []
+    for label, ms in offsets.items():
+        moment = booking.booking_date - timedelta(milliseconds=ms)
+        if moment > now:
+            reminder = BookingReminder(**dataclasses.asdict(booking), before=label)
+            own = _id(booking, label)
+            # behind the booking nobody wants it any more: a worker that was away so long sends none
+            until = {"expires": booking.booking_date}
+            ids.append(await schedule(door, queue, own, moment, "booking_reminder", reminder, None, **until))
+    return ids
+
+
+async def cancel(door: Door, queue: str, offsets: Mapping[str, int], given: Booking | Mapping[str, Any]) -> int:
+    """See `JobProcessor.cancel_booking_reminders`."""
+    booking = _booking(given)
+    return await _withdraw(door, queue, [_id(booking, label) for label in offsets], "the booking was cancelled")
+
+
+async def change(
+    door: Door,
+    queue: str,
+    offsets: Mapping[str, int],
+    before: Booking | Mapping[str, Any],
+    after: Booking | Mapping[str, Any],
+) -> list[str]:
+    """See `JobProcessor.reschedule_booking_reminders`. Killed in between it leaves a reminder too many, never none."""
+    old, new = _booking(before), _booking(after)
+    outdated = {_id(old, label) for label in offsets}
+    ids = await reminders(door, queue, offsets, new)
+    for label in offsets:
+        if _id(new, label) in outdated.intersection(ids):  # the date is the same: what stands gets the new details
+            reminder = BookingReminder(**dataclasses.asdict(new), before=label)
+            await door.do(door.kit.job(_id(new, label), queue=queue), "replace", reminder)
+    await _withdraw(door, queue, sorted(outdated.difference(ids)), "the booking was changed")
+    return ids
+
+
+async def _withdraw(door: Door, queue: str, ids: list[str], reason: str) -> int:
+    return sum([await door.do(door.kit.job(one, queue=queue), "cancel", reason) for one in ids])
+
+
+async def _free(door: Door, at: Entry, queue: str, id: str) -> None:
+    """Make room where the id's job was cancelled. Only the very job that was seen cancelled goes: by its revision."""
+    access = door.kit.access
+    record = await seeking.record(access, at, queue, id)
+    if record is not None and record.state is State.CANCELLED:
+        await seeking.change(access, at, queue, Change(id=id, verb=Verb.DELETE, rev=record.rev))
+
+
+def _booking(given: Booking | Mapping[str, Any]) -> Booking:
+    booking = typed(Booking, snake(given) if isinstance(given, Mapping) else given)
+    _aware("booking_date", booking.booking_date)
+    return booking
+
+
+def _id(booking: Booking, label: str) -> str:
+    return f"booking_reminder:{booking.booking_id}:{label}:{_stamp(booking.booking_date)}"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _aware(name: str, moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        problem = f"{name}: {moment} has no timezone: say which, for example datetime(…, tzinfo=UTC)"
+        raise PayloadError(problem, [problem])
+    return moment
+
+
+def _payload(type: str, data: Any) -> Any:
+    """The data, checked where the type is one of the six; else what JSON carries, with dates as text."""
+    kind = JOB_TYPES.get(type)
+    if kind is not None:
+        return typed(kind, snake(data) if isinstance(data, Mapping) else data)
+    return {} if data is None else dates_as_text(data)
