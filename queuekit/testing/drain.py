@@ -22,14 +22,17 @@ _LEASE = 86_400_000
 _RUNS_MAX = 10_000
 
 
-async def drain(kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_MAX) -> list[Job]:
+async def drain(
+    kit: QueueKit, queue: str | None = None, *, limit: int = _RUNS_MAX, threads: Threads | None = None
+) -> list[Job]:
     """Run what is due until nothing is: the jobs that ran, as they are afterwards, a job once for each of its runs.
 
-    Jobs that handlers enqueue meanwhile run too. Raises RuntimeError after `limit` runs: some job makes itself anew.
+    Jobs that handlers enqueue meanwhile run too. Plain functions run in `threads`, or in a thread of their own. Raises
+    RuntimeError after `limit` runs: some job makes itself anew.
     """
     kit.load()
     door = await kit.access.asynchronous()
-    threads = Threads(1, "queuekit-drain")
+    threads = threads or Threads(1, "queuekit-drain")
     runner = Runner(kit, WORKER, threads)
     drainer = _Drainer(kit, door, runner, limit)
     try:
@@ -71,6 +74,7 @@ class _Drainer:
         self.announcer.active(source, [claim])
         outcome = await self.runner.run(claim, lambda: None)
         if outcome is not None:
+            claim.hand_in(outcome)  # what a worker's lease keeper would have reported meanwhile
             await self._settle(source, claim, outcome)
         record = (await self.door.ask(lambda: self.door.store.get(source.queue, [claim.id])))[0]
         self.ran.append(self.kit.snapshot(claim.record if record is None else record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 import queuekit.testing
 from queuekit import JobContext, JobFailed, QueueKit, Retry, State
 from queuekit.domain.events import JobFact
+from queuekit.producing import snapshot
 from queuekit.testing import TestKit, VirtualClock, inline, isolated
 
 
@@ -39,6 +41,23 @@ def test_reminders_run_a_day_an_hour_and_a_quarter_before(kit: TestKit, clock: V
     clock.travel(to=start)
     assert [job.state for job in kit.drain()] == [State.COMPLETED]
     assert [what for what, _ in sent] == ["day", "hour", "quarter"]
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_what_a_drained_job_reported_is_kept_with_it(kit: TestKit, well: bool) -> None:
+    @kit.task(attempts=1)
+    def report(ctx: JobContext, well: bool) -> None:
+        ctx.progress(0.5, "half")
+        ctx.log("read")
+        if not well:
+            raise ValueError("the other half")
+
+    report.enqueue(well)
+    (ran,) = kit.drain()
+    assert ran.progress == {"value": 0.5, "message": "half"}
+    (record,) = kit.run(lambda at: at.ask(partial(at.store.get, ran.queue, [ran.id])))
+    assert record is not None
+    assert [snapshot.log_line(line)[1] for line in record.logs] == ["read"]
 
 
 def test_a_retry_waits_for_its_backoff(kit: TestKit, clock: VirtualClock) -> None:
