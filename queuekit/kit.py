@@ -164,7 +164,7 @@ class QueueKit:
         """What this process knows of a task's name, whether it can run it or not."""
         known = self._tasks.get(task)
         if known is None:
-            return self.definitions.get(task) or (self.finders.tasks().get(task) if self.finders else None)
+            return self.definitions.get(task) or self.finders.known(task)
         return known.definition
 
     def known(self) -> set[str]:

@@ -140,6 +140,10 @@ class Finder(Protocol):
         """What this process knows already, by task name. Imports nothing."""
         ...
 
+    def known(self, task: str) -> Definition | None:
+        """One of them."""
+        ...
+
     def find(self, task: str) -> Definition | None:
         """What runs this task, None where it is not one of theirs. May import the module that has it; never raises."""
         ...
@@ -156,8 +160,12 @@ class Finders(list[Finder]):
         """What all of them know."""
         return {name: one for finder in reversed(self) for name, one in finder.tasks().items()}
 
+    def known(self, task: str) -> Definition | None:
+        """The first that knows it."""
+        return next((found for finder in self if (found := finder.known(task)) is not None), None)
+
     def find(self, task: str) -> Definition | None:
-        """The first answer."""
+        """The first that finds it."""
         return next((found for finder in self if (found := finder.find(task)) is not None), None)
 
 

@@ -1,0 +1,87 @@
+"""Which kit each `TaskBackend` of the `TASKS` setting works through; tells those kits what they may be asked to run.
+
+Nothing here opens a store.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import import_string
+
+from queuekit.contrib.django import connections
+from queuekit.contrib.django.tasks_backend.finder import ENDS, TasksFinder
+from queuekit.contrib.django.tasks_backend.root import DEFAULT_TASK_QUEUE_NAME, task_backends
+from queuekit.errors import ConfigError
+from queuekit.kit import QueueKit
+
+if TYPE_CHECKING:
+    from queuekit.contrib.django.tasks_backend.backend import TaskBackend
+
+_finders: weakref.WeakKeyDictionary[QueueKit, TasksFinder] = weakref.WeakKeyDictionary()
+_connected: list[tuple[object, dict[str, QueueKit | Exception]]] = []  # of the setting as it is
+
+
+def connect() -> Mapping[str, QueueKit | Exception]:
+    """The kit of every alias, or why it has none. Done once, and again when the setting has changed."""
+    said: Mapping[str, Any] = task_backends.settings
+    if _connected and _connected[0][0] is said:
+        return _connected[0][1]
+    kits: dict[str, QueueKit | Exception] = {}
+    for finder in _finders.values():
+        finder.forget()
+    for alias, params in said.items():
+        backend = _ours(params)
+        if backend is None:
+            continue
+        options = params.get("OPTIONS", {})
+        try:
+            kits[alias] = kit = kit_of(options.get("kit"))
+        except Exception as error:  # noqa: BLE001  a module of the user's; told when this alias is used, and by the check
+            kits[alias] = error
+            continue
+        queues = tuple(params.get("QUEUES", [DEFAULT_TASK_QUEUE_NAME]))
+        finder_of(kit).backends[alias] = (backend, queues, options)
+    _connected[:] = [(said, kits)]
+    return kits
+
+
+def kit_of(said: object) -> QueueKit:
+    """The kit that `OPTIONS["kit"]` names: itself, "shop.jobs.kit" or "shop.jobs:kit"; else the project's.
+
+    Raises ConfigError, ImportError.
+    """
+    if said is None:
+        from queuekit.contrib.django import get_kit
+
+        return get_kit()
+    found = import_string(said.replace(":", ".")) if isinstance(said, str) else said
+    if not isinstance(found, QueueKit):
+        raise ConfigError(f"OPTIONS['kit'] is {said!r}: name a QueueKit, for example 'shop.jobs.kit'")
+    return found
+
+
+def finder_of(kit: QueueKit) -> TasksFinder:
+    """The finder that a kit asks; made, and given to the kit, when it is first needed."""
+    finder = _finders.get(kit)
+    if finder is None:
+        finder = _finders[kit] = TasksFinder(kit)
+        kit.finders.append(finder)
+        if connections.around not in kit.middlewares:  # a plain kit: its tasks are Django's all the same
+            kit.middleware(connections.around)
+        for event in ENDS:
+            kit.on(event, finder.told)
+        kit.on("retrying", finder.retried)
+    return finder
+
+
+def _ours(params: Mapping[str, Any]) -> type[TaskBackend] | None:
+    from queuekit.contrib.django.tasks_backend.backend import TaskBackend
+
+    try:
+        found = import_string(params["BACKEND"])
+    except (ImportError, KeyError, AttributeError):  # Django says so when it is used
+        return None
+    return found if isinstance(found, type) and issubclass(found, TaskBackend) else None
