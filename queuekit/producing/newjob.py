@@ -99,13 +99,14 @@ class Later:
     Whoever runs the commit holds it, and lets go of it at a rollback; handles only look whether it is still there.
     """
 
-    __slots__ = ("__weakref__", "access", "handles", "jobs", "kit", "waits")
+    __slots__ = ("__weakref__", "access", "handles", "jobs", "kit", "waits", "written")
 
     def __init__(self, kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> None:
         self.kit = kit
         self.access = kit.access  # the store of now: a test that ends before the commit must not send to another
         self.jobs = tuple(jobs)
         self.waits = True  # False: its commit came, and it was tried
+        self.written: Callable[[], None] | None = None  # told behind the commit, when all of them are; never raises
         self.handles: list[JobHandle[Any]] = []
         seen = weakref.ref(self)
         for job in jobs:
@@ -129,6 +130,13 @@ class Transactions(Protocol):
 
     async def aopened(self) -> Register | None:
         """For calls inside an event loop."""
+
+
+def later_of(handle: JobHandle[Any]) -> Later | None:
+    """What holds the job of a handle back; None when it was written, or will never be."""
+    seen = handle.__dict__.get("_later")
+    later: Later | None = None if seen is None else seen()
+    return later if later is not None and later.waits else None
 
 
 def settle(handle: JobHandle[Any], receipt: Receipt) -> None:
