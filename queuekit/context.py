@@ -6,6 +6,7 @@ No store and no kit here: a report is collected by whoever runs the handler.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -137,6 +138,14 @@ class Report:
     def lose(self) -> None:
         """The job is not this run's any more: `check_cancelled` raises from now on."""
         self._lost = True
+
+
+def _in_child() -> None:
+    """Another thread may have held it when this process was forked."""
+    Report._lock = threading.Lock()  # noqa: SLF001  the hook is this module's
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class JobContext:

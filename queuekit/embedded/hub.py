@@ -51,6 +51,7 @@ class Hub:
         self.pool = Pool(self.path, durable=not self.private)
         self.lock = threading.Lock()
         self.users = 0
+        self.pid = os.getpid()
         self.idle: dict[Key, int] = {}  # (namespace, queue, actor): its last call that wrote nothing
         self._waiters: dict[Key, set[Waiter]] = {}
         self._cond = threading.Condition()
@@ -186,6 +187,12 @@ def attach(key: object, path: Path | None, *, lasting: bool = False) -> Hub:
                 outcome="refused",
             )
         hub = _hubs.get(key)
+        if hub is not None and hub.pid != os.getpid():
+            raise StoreUnavailable(
+                f"{path}: this process was forked without Python's knowledge while its parent had the file open, so"
+                " locks cannot be trusted here; let the server load the application in each worker (uWSGI: lazy-apps)",
+                outcome="refused",
+            )
         if hub is None:
             hub = _hubs[key] = Hub(path, lasting=lasting)
         hub.users += 1

@@ -12,10 +12,11 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from queuekit import clock
 from queuekit.embedded.hub import Hub, attach, detach
@@ -133,6 +134,9 @@ class Call:
             return
 
 
+Asked: TypeAlias = "Call | Callable[[], None] | None"  # a call, what is done as the last, the end
+
+
 class AsyncPort:
     """One thread with one connection works for the loop, in the order of the calls."""
 
@@ -146,7 +150,7 @@ class AsyncPort:
 
     def _begin_anew(self) -> None:
         """No thread yet, and nothing called; a thread ends with its port."""
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._calls: SimpleQueue[Asked] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._end = weakref.finalize(self, self._calls.put, None)
 
@@ -223,12 +227,20 @@ class AsyncPort:
         if hub is not None:
             detach(self._key, hub)
 
+    def abandon(self) -> None:
+        """`close` where the loop has been closed: the thread ends what was called, lets the file go, and ends."""
+        hub, self._hub = self._hub, None
+        if hub is not None and self._pid == os.getpid():
+            self._calls.put(partial(detach, self._key, hub))
+        self._end()
+        self._begin_anew()
+
 
 def _nothing() -> None:
     return
 
 
-def _serve(hub: Hub, calls: SimpleQueue[Call | None]) -> None:
+def _serve(hub: Hub, calls: SimpleQueue[Asked]) -> None:
     """The thread of an asynchronous port: what was called while it was busy is done together."""
     going = True
     while going:
@@ -236,7 +248,10 @@ def _serve(hub: Hub, calls: SimpleQueue[Call | None]) -> None:
         while len(batch) < GROUP and not calls.empty():
             batch.append(calls.get())
         going = None not in batch
-        _do(hub, [call for call in batch if call is not None])
+        _do(hub, [call for call in batch if isinstance(call, Call)])
+        for last in batch:
+            if callable(last):
+                last()
         del batch  # nothing of a call that is done is kept
 
 

@@ -55,6 +55,11 @@ class EmbeddedStore:
     async def close(self) -> None:
         await self._port.close()
 
+    def abandon(self) -> None:
+        """`close` of a store whose event loop has been closed: nothing can be awaited there any more."""
+        if isinstance(self._port, AsyncPort):
+            self._port.abandon()
+
     async def ping(self) -> Pong:
         def act(conn: sqlite3.Connection) -> str:
             return str(conn.execute("SELECT value FROM meta WHERE key = 'store_id'").fetchone()[0])

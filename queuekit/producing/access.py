@@ -36,6 +36,7 @@ _log = logging.getLogger("queuekit")
 _inherited: Final[list[object]] = []  # stores of a parent process: kept, so that nothing ever closes their sockets
 _said: Final[set[str]] = set()  # notes of settings, each worth a line once a process
 _sites: Final[set[tuple[str, int]]] = set()
+_all: Final[weakref.WeakSet[Access]] = weakref.WeakSet()
 
 
 class SyncInAsyncWarning(UserWarning):
@@ -112,11 +113,12 @@ class Access:
         self._settings = settings
         self._client = client
         self._blocking: Blocking | None = None
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Loop] = weakref.WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, Loop] = {}
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._beside: dict[str, Access] = {}
         self.roads = Roads()
+        _all.add(self)
 
     @property
     def settings(self) -> Settings:
@@ -154,15 +156,18 @@ class Access:
 
     def close(self) -> None:
         """Close this process's blocking store, and those beside it; the next use opens a new one."""
+        self._leave_parent()
         for other in list(self._beside.values()):
             other.close()
+        self._leave_closed_loops()
         with self._lock:
             entry, self._blocking = self._blocking, None
-        if entry is not None and entry.pid == os.getpid():
+        if entry is not None:
             direct(entry.store.close())
 
     async def aclose(self) -> None:
         """Close the running loop's store, and this process's blocking one, and those beside them."""
+        self._leave_parent()
         for other in list(self._beside.values()):
             await other.aclose()
         entry = self._loops.pop(asyncio.get_running_loop(), None)
@@ -182,6 +187,7 @@ class Access:
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> Loop:
         self._leave_parent()
+        self._leave_closed_loops()
         while (entry := self._loops.get(loop)) is not None:
             if entry.opening is None:
                 return entry
@@ -214,7 +220,21 @@ class Access:
             return
         self._lock = threading.Lock()  # the parent may have held it
         _inherited.extend([self._blocking, *self._loops.values()])
-        self._blocking, self._loops, self._pid = None, weakref.WeakKeyDictionary(), os.getpid()
+        self._blocking, self._loops, self._pid = None, {}, os.getpid()
+
+    def _leave_closed_loops(self) -> None:
+        """Close the stores of loops that were closed without ending their asynchronous generators.
+
+        `asyncio.run` ends them, and so closes our stores. A bare `loop.close()` does not: nothing can be awaited there.
+        """
+        for loop in [loop for loop in list(self._loops) if loop.is_closed()]:
+            entry = self._loops.pop(loop, None)
+            abandon = getattr(entry and entry.store, "abandon", None)  # a third party's store need not have one
+            try:
+                if abandon is not None:
+                    abandon()
+            except Exception:  # noqa: BLE001  what became of another loop is nothing to fail for
+                _log.debug("a store of a closed event loop is left to the garbage collector", exc_info=True)
 
     def _make(self, settings: Settings, *, blocking: bool) -> JobStore:
         if settings.keys or settings.keys_file:
@@ -237,6 +257,15 @@ class Access:
                 _log.warning(note)
         chosen = backend(settings.url)
         return chosen.blocking(settings.url, options) if blocking else chosen.asynchronous(settings.url, options)
+
+
+def _in_child() -> None:
+    """At once, while there is one thread: later, two of them would both begin anew."""
+    for access in list(_all):
+        access._leave_parent()  # noqa: SLF001  the hook is this module's
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class _Beside(Access):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import pymongo
@@ -20,6 +21,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
+from queuekit.store.port import close_without_loop
 from queuekit_mongo.collections import Names
 from queuekit_mongo.commands import Done, done_by_driver
 from queuekit_mongo.documents import Document
@@ -28,6 +30,7 @@ from queuekit_mongo.replies import meaning
 from queuekit_mongo.statements import Find, Pipe, Write
 
 R = TypeVar("R")
+DEPTH: Final = 32  # more than there are awaits in what a coroutine of the driver does when it is closed
 NEVER_SENT: Final = (ServerSelectionTimeoutError, WaitQueueTimeoutError)
 
 
@@ -42,6 +45,8 @@ class AsyncPort(Commanding):
         self.client, self._owns = client, owns
         self._database: AsyncDatabase[Document] = client.get_database(database, **OPTIONS)
         self._watched = self._database.with_options(read_concern=WATCHED)
+        # The driver drops it in a forked child, where its transports would then be taken from the parent's loop.
+        self._kept = getattr(client, "_topology", None) if owns else None
 
     async def run(self, command: Document, session: Any = None) -> Document:
         return await self._database.command(command, codec_options=CODEC, session=session or self.session)
@@ -127,6 +132,10 @@ class AsyncPort(Commanding):
         if self._owns:
             await self.client.close()
 
+    def abandon(self) -> None:
+        if self._owns:
+            _end(self.client)
+
     def _room(self, room: str) -> AsyncCollection[Document]:
         return self._database.get_collection(self.names.collection(room))
 
@@ -152,3 +161,51 @@ async def together(calls: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
     if errors:
         raise AutoReconnect(str(errors[0])) from errors[0]
     return [task.result() for task in tasks]
+
+
+def _end(client: Any) -> None:
+    """Close the sockets of a client whose loop was closed, and let its tasks and monitors go without a word.
+
+    `close` needs the loop. A private name that is gone one day costs a warning, not a socket: those are found by the
+    loop, because those of monitors are in no pool. On a closed loop nobody else can use them either.
+    """
+    loop = getattr(client, "_loop", None)
+    if loop is None or not loop.is_closed():
+        return
+    client._closed = True  # noqa: SLF001  else its finalizer says that it was left open
+    for task in asyncio.all_tasks(loop):
+        coroutine: Any = task.get_coro()
+        if _of_driver(coroutine):
+            setattr(task, "_log_destroy_pending", False)  # noqa: B010  asyncio's own way, which no type names
+            _unwind(coroutine)
+    for transport in list(getattr(loop, "_transports", {}).values()):
+        protocol = transport.get_protocol()
+        if type(getattr(protocol, "_app_protocol", protocol)).__module__.startswith("pymongo."):
+            close_without_loop(transport)
+    with suppress(AttributeError):
+        for executor in _executors(client):
+            executor._task = None  # noqa: SLF001  else it is cancelled, on the closed loop, when the client goes
+
+
+def _of_driver(coroutine: Any) -> bool:
+    code = getattr(coroutine, "cr_code", None)
+    return code is not None and "/pymongo/" in code.co_filename.replace("\\", "/")
+
+
+def _unwind(coroutine: Any) -> None:
+    """Close a coroutine that awaits while it is being closed, as often as it does: each time one more of its layers."""
+    for _ in range(DEPTH):
+        try:
+            coroutine.close()
+        except Exception:  # noqa: BLE001  "ignored GeneratorExit", or what the driver meets without its loop
+            continue
+        return
+
+
+def _executors(client: Any) -> Iterator[Any]:
+    """What runs the driver's tasks."""
+    yield client._kill_cursors_executor  # noqa: SLF001
+    for server in client._topology._servers.values():  # noqa: SLF001
+        monitor = server._monitor  # noqa: SLF001
+        yield monitor._executor  # noqa: SLF001
+        yield monitor._rtt_monitor._executor  # noqa: SLF001

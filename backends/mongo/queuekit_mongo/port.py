@@ -100,6 +100,7 @@ class MongoPort(Protocol):
     async def sleep(self, seconds: float) -> None: ...
     def monotonic(self) -> float: ...
     async def close(self) -> None: ...
+    def abandon(self) -> None: ...
 
 
 Method: TypeAlias = Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]
@@ -284,6 +285,10 @@ class Commanding(ABC):
 
     def monotonic(self) -> float:
         return clock.monotonic()
+
+    def abandon(self) -> None:
+        """`close` where the event loop has been closed, for a form that needs one."""
+        return
 
     def _named(self, room: str) -> str:
         return self.names.collection(room)

@@ -7,12 +7,13 @@ meet one server share the numbers, so that FIFO is exact among them. No I/O here
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Final
 
 _MS: Final = 1000  # microseconds
 _shared: dict[str, Ranks] = {}
-_shared_lock = threading.Lock()
+_shared_lock = [threading.Lock()]  # a new one after a fork, and new ranks: another thread may hold theirs
 
 
 class Ranks:
@@ -63,5 +64,13 @@ class Ranks:
 
 def shared(store_id: str) -> Ranks:
     """The ranks of one store in this process."""
-    with _shared_lock:
+    with _shared_lock[0]:
         return _shared.setdefault(store_id, Ranks())
+
+
+def _in_child() -> None:
+    _shared_lock[0] = threading.Lock()
+    _shared.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

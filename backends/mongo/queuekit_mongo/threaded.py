@@ -74,6 +74,10 @@ class ThreadedPort(Commanding):
         await self._inner.close()
         self._threads.shutdown(wait=False)
 
+    def abandon(self) -> None:
+        """`close` where the event loop has been closed. The client is the application's."""
+        self._threads.shutdown(wait=False)
+
     async def _hop(self, call: Callable[[], R]) -> R:
         """Call in a thread, with the bounds of this context. A caller that is cancelled leaves its thread at work:
         whoever comes next waits for it, so that a call made again never runs beside its own past."""

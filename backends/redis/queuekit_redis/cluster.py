@@ -113,6 +113,11 @@ class ClusterPort:
         for port in ports:
             await port.close()
 
+    def abandon(self) -> None:
+        ports, self._ports, self._slots = list(self._ports.values()), {}, []
+        for port in ports:
+            port.abandon()
+
     def _outdated(self, error: StoreUnavailable) -> bool:
         """Whether the call went to the wrong server. The map is asked for anew then, and after each failure."""
         self._slots = []

@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 import hiredis
 from redis import exceptions as rx
 
+from queuekit.store.port import close_without_loop
+
 _MORE: Final = object()  # what the reader answers while a reply is incomplete
 _Push: Final = getattr(hiredis, "PushNotification", ())  # RESP3, hiredis 3.2: not the answer to anything
 
@@ -190,3 +192,18 @@ class Spoken:
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)
+
+
+def end_without_loop(connection: Any) -> None:
+    """Close a connection of redis-py whose event loop has been closed."""
+    writer = getattr(connection, "_writer", None)
+    if writer is not None:
+        connection._reader = connection._writer = None  # noqa: SLF001  else its finalizer says that it was left open
+        close_without_loop(writer.transport)
+
+
+def socket_number(connection: Any) -> int:
+    """The file descriptor of a connection of either kind, -1 where it has none."""
+    writer = getattr(connection, "_writer", None)
+    sock = getattr(connection, "_sock", None) if writer is None else writer.get_extra_info("socket")
+    return -1 if sock is None else int(sock.fileno())

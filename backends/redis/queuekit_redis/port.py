@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import time
+import weakref
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol, TypeVar
@@ -19,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from queuekit import clock
 from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
-from queuekit_redis.line import Talks, opened, spoken
+from queuekit_redis.line import Talks, end_without_loop, opened, socket_number, spoken
 from queuekit_redis.replies import translate
 from queuekit_redis.scripts import READ_ONLY, SETTLED, Script
 from queuekit_redis.wire import Wire
@@ -33,6 +34,7 @@ _REPLICA: Final = re.compile(rb"^slave\d+:.*\bstate=online\b.*\blag=(\d+)", re.M
 _SILENT: Final = 10  # seconds after which a replica that said nothing is not waited for
 T = TypeVar("T")
 _dropped: list[object] = []  # what a forked child inherited: kept, so that nothing closes it
+_all: Final[weakref.WeakSet[Pooled]] = weakref.WeakSet()
 
 
 class RedisPort(Port, Protocol):
@@ -59,6 +61,9 @@ class RedisPort(Port, Protocol):
     async def hang_up(self, subscription: Any) -> None:
         """End a subscription."""
 
+    def abandon(self) -> None:
+        """`close` where the event loop of the connections has been closed."""
+
 
 class Pooled:
     """What both ports over one server's connection pool share: making, keeping and dropping connections."""
@@ -72,7 +77,9 @@ class Pooled:
         self._pid = os.getpid()
         self._free: list[tuple[Any, float]] = []
         self._blocking: list[Any] = []
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()  # every connection that may be open, lent or not
         self._wire = Wire()
+        _all.add(self)
 
     def _spare(self) -> tuple[Any, float] | None:
         if self._pid != os.getpid():  # the parent still uses these connections: forget them without closing
@@ -89,7 +96,9 @@ class Pooled:
 
     def _new(self, **more: Any) -> Any:
         try:
-            return self._pool.connection_class(**{**self._pool.connection_kwargs, **more})
+            made = self._pool.connection_class(**{**self._pool.connection_kwargs, **more})
+            self._made.add(made)
+            return made
         except TypeError as error:
             raise ConfigError(f"{self.where} carries an option that redis-py does not know: {error}") from error
 
@@ -126,6 +135,25 @@ class Pooled:
             _dropped.append(mine)
             return []
         return mine
+
+    def abandon(self) -> None:
+        """`close` where the event loop of the connections has been closed: only their sockets are left to close."""
+        self._given_back()
+        for connection in list(self._made):
+            end_without_loop(connection)
+
+    def inherited(self) -> None:
+        """In a forked child: keep no copy of the parent's sockets, or the server would not see them close.
+
+        Nothing is closed as such: that would say good-bye on the parent's connection, or take it from its loop.
+        """
+        for connection in list(self._made):
+            number = socket_number(connection)
+            if number >= 0:
+                instead = os.open(os.devnull, os.O_RDWR)
+                os.dup2(instead, number, inheritable=False)
+                os.close(instead)
+        self._made.clear()
 
 
 class BlockingPort(Pooled):
@@ -358,6 +386,14 @@ class AsyncPort(Pooled):
             await line.close()
         for sentinel in self._sentinels:
             await sentinel.aclose()
+
+
+def _in_child() -> None:
+    for port in list(_all):
+        port.inherited()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _block(seconds: float) -> str:

@@ -55,6 +55,10 @@ class MongoStore:
     async def close(self) -> None:
         await life.close(self.room)
 
+    def abandon(self) -> None:
+        """`close` of a store whose event loop has been closed: nothing can be awaited there any more."""
+        self.room.port.abandon()
+
     async def ping(self) -> Pong:
         return await life.ping(self.room)
 

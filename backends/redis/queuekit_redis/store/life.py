@@ -44,6 +44,10 @@ class Life(Base):
         """Gives back the connections that this process made."""
         await self._port.close()
 
+    def abandon(self) -> None:
+        """`close` of a store whose event loop has been closed: nothing can be awaited there any more."""
+        self._port.abandon()
+
     async def ping(self) -> Pong:
         """One look at the server: what it is, and what is unwise about its settings."""
         info = await self._info()
