@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 import queuekit
+from queuekit.cli.scaffold import templates
 
 HERE = Path(__file__).parent
 FILES = ("example.py", "refused.py", "contract.pyi")
+SCAFFOLD = ("one_file.py", "jobs")
 BASES = {"Protocol", "TypedDict", "Generic"}
 
 
@@ -27,13 +29,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("typing")
     for name in FILES:
         shutil.copy(HERE / name, folder)
+    _scaffold(folder)
     return folder
 
 
-def test_mypy_takes_the_example_and_refuses_every_mistake(folder: Path) -> None:
+def _scaffold(folder: Path) -> None:
+    """What `queuekit init` and `queuekit new queue` write, as one program."""
+    names = {"kit": "kit", "queue": "mail:out", "name": "mail_out", "module": "jobs", "package": "jobs"}
+    files = {"one_file.py": templates.ONE_FILE, "jobs/__init__.py": templates.PACKAGE}
+    files |= {f"jobs/mail_out/{name}": text.substitute(names) for name, text in templates.FEATURE.items()}
+    files["jobs/bills.py"] = templates.QUEUE.substitute(names, name="bills")
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def test_mypy_takes_the_example_and_what_is_scaffolded_and_refuses_every_mistake(folder: Path) -> None:
     strictly = ["--config-file=", "--strict", "--warn-unused-ignores", "--python-version=3.11"]
     ran = subprocess.run(
-        [sys.executable, "-m", "mypy", *strictly, *FILES],
+        [sys.executable, "-m", "mypy", *strictly, *FILES, *SCAFFOLD],
         cwd=folder, capture_output=True, text=True, timeout=110, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr

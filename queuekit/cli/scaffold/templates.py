@@ -11,7 +11,7 @@ from typing import Final
 MODULE: Final = "jobs"  # of a new project: jobs.py, or the folder jobs
 EXAMPLE: Final = "example"  # its first queue, where it is a folder
 
-ONE_FILE: Final = '''"""The jobs of this project: `queuekit worker jobs:kit` runs them, `python jobs.py` makes one."""
+ONE_FILE: Final = '''"""Jobs: `queuekit worker jobs:kit` runs them, `python jobs.py` makes one."""
 
 from queuekit import QueueKit
 
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     print(job.ref, job.result(timeout=30))
 '''
 
-PACKAGE: Final = '''"""The kit of this project. A worker imports every module below; who enqueues imports producers."""
+PACKAGE: Final = '''"""The kit. A worker imports every module below; who enqueues, a producer."""
 
 from queuekit import QueueKit
 
@@ -114,7 +114,7 @@ class Handler(Processor[Payload, Result]):
 PAYLOAD: Final = '{"user_id": "u1", "action": "send-email"}'  # of the folder's example
 
 DJANGO: Final = Template(
-    """In $settings:
+    """In $file:
 
     INSTALLED_APPS += ["queuekit.contrib.django"]
 
