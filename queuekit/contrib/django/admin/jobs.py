@@ -20,7 +20,7 @@ from queuekit.contrib.django.admin.base import StoreAdmin, needs_store, some
 from queuekit.contrib.django.models import Job
 from queuekit.domain import names
 from queuekit.domain.job import JobRecord
-from queuekit.domain.query import Position, Verb
+from queuekit.domain.query import Verb
 from queuekit.errors import InvalidName, InvalidOption
 from queuekit.producing import seeking
 
@@ -116,7 +116,7 @@ class JobAdmin(StoreAdmin):
             "chosen": Chosen.of(job),
             "queue_jobs": f"{self.link('changelist')}{listing.Asked({'queue': job.queue}, None).address()}",
             "fields": list(shown.fields(job, record)),
-            "waits": shown.waits(self._position(job.queue, job.id)),
+            "waits": self._waits(job.queue, job.id),
             "payload": shown.pretty(job.payload),
             "result": shown.pretty(job.result) if job.state is State.COMPLETED else None,
             "progress": shown.progress(job.progress),
@@ -258,8 +258,11 @@ class JobAdmin(StoreAdmin):
         kit = self.get_kit()
         return kit.run(lambda at: seeking.record(kit.access, at, queue, job))
 
-    def _position(self, queue: str, id: str) -> Position | None:
-        return self.get_kit().run(lambda at: at.ask(partial(at.store.position, queue, id)))
+    def _waits(self, queue: str, job: str) -> str:
+        kit = self.get_kit()
+        position = kit.run(lambda at: at.ask(partial(at.store.position, queue, job)))
+        workers = kit.run(lambda at: at.ask(at.store.workers))
+        return shown.waits(position, sum(queue in one.queues for one in workers))
 
     def _missing(self, request: HttpRequest, ref: str) -> HttpResponse:
         self.tell(request, messages.WARNING, f"There is no job {ref:.400}, or it is no longer kept.")

@@ -21,6 +21,7 @@ from queuekit.domain.values import JSON
 from queuekit.producing.snapshot import log_line
 
 SHOWN = 100_000  # characters of a payload, a result or a traceback that a page prints
+ERROR = 120  # and of the last error, in a list
 LINES = 200  # of a job's log, the last ones
 
 
@@ -39,7 +40,8 @@ class Row:
 def row(job: Job) -> Row:
     """What the list shows of a job: no payload."""
     last = f"{job.errors[-1].type}: {job.errors[-1].message}" if job.errors else job.reason or ""
-    return Row(Chosen.of(job), job, attempts(job), local(job.created_at), local(job.finished_at), last[:300])
+    short = last if len(last) <= ERROR else f"{last[:ERROR]}…"
+    return Row(Chosen.of(job), job, attempts(job), local(job.created_at), local(job.finished_at), short)
 
 
 def attempts(job: Job) -> str:
@@ -70,15 +72,16 @@ def fields(job: Job, record: JobRecord) -> Iterator[tuple[str, object]]:
     yield from ((name, value) for name, value in said.items() if value is not None)
 
 
-def waits(position: Position | None) -> str:
-    """Why a job does not run yet, "" for one that does not wait."""
+def waits(position: Position | None, workers: int) -> str:
+    """Why a job does not run yet, "" for one that does not wait. `workers` is how many take its queue."""
     if position is None or position.state in TERMINAL or position.state is State.ACTIVE:
         return ""
-    if position.reasons:
-        return "; ".join(position.reasons)
-    if position.state is not State.WAITING:
-        return ""
-    return f"{position.ahead} jobs go before it" if position.ahead else "it is next"
+    reasons = [reason for reason in position.reasons if reason != position.state.value]
+    if not workers:
+        reasons.append("no live worker takes its queue")
+    if not reasons and position.state is State.WAITING:
+        reasons.append(f"{position.ahead} jobs go before it" if position.ahead else "it is next")
+    return "; ".join(reasons)
 
 
 def verbs(state: State) -> list[str]:

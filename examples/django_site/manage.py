@@ -1,0 +1,10 @@
+"""Django's commands for this project; `manage.py queuekit …` are queuekit's."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
