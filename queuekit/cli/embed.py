@@ -73,6 +73,8 @@ def _as_before() -> Iterator[None]:
         for name in os.environ.keys() - variables.keys():
             del os.environ[name]
         os.environ.update({name: value for name, value in variables.items() if os.environ.get(name) != value})
+        for one in [one for one in root.handlers if one not in handlers]:
+            one.close()
         root.handlers[:] = handlers
         root.setLevel(level)
         logging.getLogger("queuekit").setLevel(ours)
