@@ -385,8 +385,10 @@ class QueueKit:
 
     def _keep(self, task: Task[..., Any]) -> Task[..., Any]:
         if task.name in self._tasks:
+            places = f"{self._tasks[task.name].definition.where()}, and {task.definition.where()}"
             raise DuplicateTask(
-                f'task {task.name!r} is registered twice in kit {self.name!r}: give one another name, @kit.task("…")'
+                f"task {task.name!r} is registered twice in kit {self.name!r}: {places}:"
+                ' give one another name, @kit.task("…")'
             )
         self._tasks[task.name] = task
         if task.definition.fn is not None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-import traceback
 from pathlib import Path
 
 from queuekit import QueueKit
 from queuekit.errors import ConfigError
+from queuekit.producing.modules import said
 
 
 class AppError(ConfigError):
@@ -50,7 +50,7 @@ def imports(kit: QueueKit, name: str) -> None:
     except ConfigError:
         raise
     except Exception as error:
-        raise AppError(f"{name}: a module of imports= failed: {_said(error)}") from error
+        raise AppError(f"{name}: a module of imports= failed: {said(error)}") from error
 
 
 def _module(path: str, name: str) -> object:
@@ -59,9 +59,9 @@ def _module(path: str, name: str) -> object:
     except ModuleNotFoundError as error:
         if error.name is not None and (path == error.name or path.startswith(error.name + ".")):
             raise AppError(f"{name}: no module {error.name!r} here ({Path.cwd()}) or on the path") from error
-        raise AppError(f"{name}: importing {path} failed: {_said(error)}") from error
+        raise AppError(f"{name}: importing {path} failed: {said(error)}") from error
     except Exception as error:
-        raise AppError(f"{name}: importing {path} failed: {_said(error)}") from error
+        raise AppError(f"{name}: importing {path} failed: {said(error)}") from error
 
 
 def _kit(value: object, name: str) -> QueueKit:
@@ -80,20 +80,10 @@ def _kit(value: object, name: str) -> QueueKit:
         try:
             made = value()
         except Exception as error:
-            raise AppError(f"{name}: the factory failed: {_said(error)}") from error
+            raise AppError(f"{name}: the factory failed: {said(error)}") from error
         if not callable(made) or isinstance(made, QueueKit) or hasattr(made, "extensions"):
             return _kit(made, f"{name}()")
     raise AppError(f"{name} is a {type(value).__name__}, not a QueueKit, a Flask app, nor a factory of one")
-
-
-def _said(error: BaseException) -> str:
-    """What it is, and the user's own lines of its traceback: the import machinery between them says nothing."""
-    if isinstance(error, SyntaxError):  # it has no frame: the line that is wrong is its own
-        return "".join(traceback.format_exception_only(error)).strip()
-    frames = [
-        f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename and f.filename != __file__
-    ]
-    return f"{type(error).__name__}: {error}\n{''.join(traceback.format_list(frames))}".rstrip()
 
 
 def _called(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 
 from queuekit import errors
 from queuekit.cli.apps import AppError
+from queuekit.producing.modules import NotImported
 
 DONE: Final = 0
 NO: Final = 1  # asked and answered: unhealthy, not found, refused
@@ -28,6 +29,7 @@ _USAGE = (
     errors.Unsupported,
     errors.PayloadError,
     AppError,
+    NotImported,
 )
 
 

@@ -97,6 +97,11 @@ class Definition:
         """The result as the return annotation says. Raises PayloadError where it no longer fits."""
         return (self._result or self.result()).decode(data)
 
+    def where(self) -> str:
+        """File and line of its function, for people."""
+        code = None if self.fn is None else getattr(inspect.unwrap(self.fn), "__code__", None)
+        return "a declaration" if code is None else f"{code.co_filename}, line {code.co_firstlineno}"
+
     def wire(self) -> Wire:
         """How its arguments travel; built at the first use, when forward references can be resolved."""
         if self._wire is None:

@@ -1,9 +1,13 @@
-"""Importing the modules that register tasks: by name, or a whole package. Only a worker comes here."""
+"""Importing the modules that register tasks: by name, or a whole package; and what is said of one that fails.
+
+Only a worker comes here: who enqueues imports what it uses.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +15,11 @@ from types import ModuleType
 from queuekit.errors import ConfigError
 
 WHOLE = ".*"  # ends the name of a package, all of whose modules are meant
+_OURS = ("importlib", str(Path(__file__).parents[1]))  # files whose lines say nothing to whom the module belongs
+
+
+class NotImported(ConfigError):
+    """A module that registers tasks cannot be imported; the message shows its own lines."""
 
 
 def load(imports: Iterable[str]) -> None:
@@ -20,6 +29,14 @@ def load(imports: Iterable[str]) -> None:
     """
     for name in imports:
         _import(name.removesuffix(WHOLE), within=name.endswith(WHOLE))
+
+
+def said(error: BaseException) -> str:
+    """What an import raised, and the lines of the user's that led to it: the machinery between them says nothing."""
+    if isinstance(error, SyntaxError):  # it has no frame: the line that is wrong is its own
+        return "".join(traceback.format_exception_only(error)).strip()
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not any(own in one.filename for own in _OURS)]
+    return f"{type(error).__name__}: {error}\n{''.join(traceback.format_list(frames))}".rstrip()
 
 
 def _import(name: str, *, within: bool) -> None:

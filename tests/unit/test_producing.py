@@ -295,7 +295,7 @@ def test_names_of_tasks(kit: TestKit) -> None:
 
     assert (resize.name, resize.queue, resize.__doc__) == ("image.resize", "media", "Make it small.")
     assert dict(kit.tasks()) == {"image.resize": resize}
-    with pytest.raises(DuplicateTask, match=r"image\.resize"):
+    with pytest.raises(DuplicateTask, match=r"image\.resize.*test_producing\.py, line \d+, and .*line \d+"):
         kit.task("image.resize")(lambda: None)
     with pytest.raises(InvalidOption, match="has no name"):
         kit.task(lambda: None)

@@ -6,7 +6,6 @@ Here the project's kit is found, and the modules of its apps that register tasks
 from __future__ import annotations
 
 import importlib
-import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from queuekit.contrib.django import conf, connections
 from queuekit.contrib.django.transactions import OpenTransactions
 from queuekit.errors import ConfigError
 from queuekit.handle import KITS
+from queuekit.producing.modules import NotImported, said
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
@@ -60,7 +60,7 @@ class DjangoKit(QueueKit):
         except ConfigError:
             raise
         except Exception as error:
-            raise ConfigError(f"a module of IMPORTS cannot be imported: {_said(error)}") from error
+            raise NotImported(f"a module of IMPORTS cannot be imported: {said(error)}") from error
         if self._broken is not None:  # a second try would meet the tasks of the first one's half
             raise self._broken
         module = conf.tasks_module()
@@ -121,7 +121,7 @@ def _kit(app: str | None) -> DjangoKit:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise ConfigError(f"{where} cannot be imported: {_said(error)}") from error
+        raise NotImported(f"{where} cannot be imported: {said(error)}") from error
     if isinstance(found, DjangoKit):
         return found
     if isinstance(found, QueueKit):
@@ -139,11 +139,4 @@ def _import(app: AppConfig, name: str) -> None:
     try:
         importlib.import_module(module)
     except Exception as error:
-        raise ConfigError(f"task module {module!r} (app {app.label!r}) cannot be imported: {_said(error)}") from error
-
-
-def _said(error: BaseException) -> str:
-    """What it is, and the last line of it that is not the import machinery's or ours."""
-    frames = [one for one in traceback.extract_tb(error.__traceback__) if "importlib" not in one.filename][1:]
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+        raise NotImported(f"task module {module!r} (app {app.label!r}) cannot be imported: {said(error)}") from error
