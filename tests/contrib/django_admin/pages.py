@@ -96,13 +96,13 @@ class Person:
         assert answer.status_code == status, answer.content.decode()
         return str(answer.content.decode())
 
-    def send(self, address: str, status: int = 200, **fields: object) -> str:
+    def send(self, address: str, *, status: int = 200, **fields: Any) -> str:
         """Send a form; the page that follows."""
         answer = self.client.post(address, fields, follow=True)
         assert answer.status_code == status, answer.content.decode()
         return str(answer.content.decode())
 
-    def press(self, job: JobHandle[Any], act: str, *, page: str | None = None, **fields: object) -> str:
+    def press(self, job: JobHandle[Any], act: str, *, page: str | None = None, **fields: Any) -> str:
         """Press a button of a job's page, which may be an old one."""
         shown = page if page is not None else self.get(page_of(job))
         assert f'name="act" value="{act}"' in shown, f"no button {act}"
@@ -115,7 +115,7 @@ class Person:
         )
         assert form is not None, question
         assert "confirmed" in form[2], question
-        fields: dict[str, list[str]] = {}
+        fields: dict[str, Any] = {}
         for name, value in re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[2]):
             fields.setdefault(name, []).append(html.unescape(value))
         return self.send(html.unescape(form[1]), **fields)
