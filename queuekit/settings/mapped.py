@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from queuekit.domain import names, options
 from queuekit.errors import ConfigError
-from queuekit.settings.files import Tables, refuse_unknown
+from queuekit.settings.files import PROFILE_KEYS, Tables, refuse_unknown
 from queuekit.settings.table import TABLE, Given
 
 Style: TypeAlias = Literal["variables", "short"]
@@ -57,7 +57,12 @@ def mapped(
     tables = {_key(PREFIX + name, style): table for name, table in _TABLES.items()}
     known = {*rows, *tables, *extra}
     ours = [key for key in said if style == "short" or key in known or str(key).startswith(PREFIX)]
-    refuse_unknown(show("…").replace("['…']", ""), ours, known)
+    where = show("…").partition("[")[0]
+    for key in ours:
+        short = _key(str(key).upper(), style)
+        if key not in known and short in known:
+            raise ConfigError(f"{where} has no key {key!r}: did you mean {short!r}?")
+    refuse_unknown(where, ours, known)
     given: dict[str, Given] = {}
     found: dict[str, dict[str, object]] = {}
     for key in ours:
@@ -100,6 +105,8 @@ def _take(found: dict[str, dict[str, object]], table: str, value: object, where:
     for name, entry in value.items():
         if not isinstance(entry, Mapping):
             raise ConfigError(f"{where}[{name!r}]: use a dict, not {type(entry).__name__}")
-        if table == "queues":
+        if table == "profiles":
+            refuse_unknown(f"{where}[{name!r}]", entry, PROFILE_KEYS)
+        else:
             options.parse("queue", entry, f"{where}[{names.queue_name(name)!r}]")
     found[table] = dict(value)
