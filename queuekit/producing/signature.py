@@ -46,7 +46,9 @@ class Signature:
         """Turn text annotations into types. Raises InvalidOption naming the one that cannot be."""
         for param in self.params:
             if isinstance(param.annotation, str):
-                param.annotation = _resolved(param.annotation, self.names, f"argument {param.name!r} of {self.task}")
+                where = f"argument {param.name!r} of task {self.task!r}"
+                param.annotation = _resolved(param.annotation, self.names, where)
+                _no_depends(param.name, getattr(param.annotation, "__metadata__", ()), where)
 
     def result_type(self) -> Any:
         """The return annotation, MISSING where there is none or it cannot be resolved: then results are plain JSON."""
@@ -79,11 +81,12 @@ def read(fn: Callable[..., object], task: str) -> Signature:
         elif param.kind is param.VAR_KEYWORD:
             any_kwargs = True
         else:
-            _no_depends(param, where)
+            annotation = _early(param.annotation, names)
+            _no_depends(param.name, (param.default, *getattr(annotation, "__metadata__", ())), where)
             params.append(
                 Param(
                     param.name,
-                    _early(param.annotation, names),
+                    annotation,
                     param.default is MISSING,
                     param.kind is param.POSITIONAL_ONLY,
                     param.kind is param.KEYWORD_ONLY,
@@ -178,13 +181,13 @@ def _is_context(annotation: object, names: Mapping[str, Any]) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, JobContext)
 
 
-def _no_depends(param: inspect.Parameter, where: str) -> None:
-    for one in (param.default, *getattr(param.annotation, "__metadata__", ())):
-        kind = type(one)
-        if kind.__name__ == "Depends" and kind.__module__.partition(".")[0] == "fastapi":
+def _no_depends(name: str, said: tuple[object, ...], where: str) -> None:
+    """Raise InvalidOption for a FastAPI Depends, or Security, as a default or in an Annotated."""
+    for one in said:
+        if any(kind.__name__ == "Depends" and kind.__module__.startswith("fastapi.") for kind in type(one).__mro__):
             raise InvalidOption(
                 f"{where} is a FastAPI Depends, which only answers requests: `from queuekit import Inject` and write"
-                f" {param.name} = Inject(...) with the same provider"
+                f" {name} = Inject(...) with the same provider"
             )
 
 
