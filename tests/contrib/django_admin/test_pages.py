@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,6 +281,27 @@ def test_hooks_hear_of_a_cancel_in_the_admin(shop: Shop, chief: Person) -> None:
     job = shop.send.enqueue("ada")
     chief.press(job, "cancel")
     assert heard == [job.ref]
+
+
+def test_links_lead_only_to_what_may_be_seen(shop: Shop, somebody: Callable[..., Person]) -> None:
+    shop.failed()
+    both, one = somebody("view_job", "view_queue"), somebody("view_queue")
+    for address in (QUEUES, f"{QUEUES}mail/change/"):
+        assert f'href="{JOBS}?queue=mail&amp;state=failed"' in both.get(address)
+        assert JOBS not in one.get(address)
+
+
+def test_no_page_brings_a_script_or_a_style_of_its_own() -> None:
+    """So that a site's content security policy needs no exception."""
+    pages = list((Path(queuekit.contrib.django.__file__).parent / "templates").rglob("*.html"))
+    assert len(pages) == 7
+    for page in pages:
+        text = page.read_text()
+        assert set(re.findall(r"<script[^>]*>", text)) <= {
+            """<script src="{% url 'admin:jsi18n' %}">""",
+            """<script src="{% static 'admin/js/filters.js' %}" defer>""",
+        }
+        assert not re.search(r"<style|style=|\son\w+=|\|safe|autoescape", text), page
 
 
 # ---------------------------------------------------------------- the store is away

@@ -92,9 +92,12 @@ class StoreAdmin(_Admin):
         name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{view}"
         return reverse(name, args=[quote(arg) for arg in args], current_app=self.admin_site.name)
 
-    def link_of(self, model: str, view: str) -> str:
-        """The address of another model's page."""
-        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{model}_{view}")
+    def list_of(self, request: HttpRequest, model: type[models.Model]) -> str:
+        """The address of another model's list; "" where this site has none, or this user may not see it."""
+        if not self.admin_site.is_registered(model):
+            return ""
+        other = self.admin_site.get_model_admin(model)
+        return other.link("changelist") if isinstance(other, StoreAdmin) and other.has_view_permission(request) else ""
 
     def tell(self, request: HttpRequest, level: int, text: str) -> None:
         """A line above the next page. Templates escape it."""

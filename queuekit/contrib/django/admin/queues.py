@@ -16,7 +16,7 @@ from django.urls import URLPattern, path
 from queuekit import QueueHealth, StoreError, clock
 from queuekit.contrib.django.admin import listing, shown
 from queuekit.contrib.django.admin.base import StoreAdmin, local, needs_store, some, span
-from queuekit.contrib.django.models import Queue
+from queuekit.contrib.django.models import Job, Queue
 from queuekit.domain import names
 from queuekit.errors import InvalidName
 
@@ -56,7 +56,7 @@ class QueueAdmin(StoreAdmin):
         context = {
             "title": "Queues",
             "columns": COLUMNS,
-            "rows": [self._row(one) for one in health.values()],
+            "rows": [self._row(request, one) for one in health.values()],
             "verbs": list(DONE) if self.has_change_permission(request) else [],
             "media": self.media,
         }
@@ -82,7 +82,7 @@ class QueueAdmin(StoreAdmin):
             "title": "Queue",
             "subtitle": name,
             "name": name,
-            "health": self._row(kit.health(name)[name]),
+            "health": self._row(request, kit.health(name)[name]),
             "totals": [(word, n) for word, n in _totals(counts.totals) if n],
             "lives": shown.lives(conf),
             "declared": shown.limits(conf.declared),
@@ -139,16 +139,17 @@ class QueueAdmin(StoreAdmin):
             self.tell(request, messages.SUCCESS, f"{DONE[verb].capitalize()} {some(done)}.")
 
     # ------------------------------------------------------------ reading
-    def _row(self, one: QueueHealth) -> dict[str, object]:
-        jobs = self.link_of("job", "changelist")
+    def _row(self, request: HttpRequest, one: QueueHealth) -> dict[str, object]:
+        jobs, asked = self.list_of(request, Job), listing.Asked({"queue": one.name}, None)
+
+        def link(**other: str) -> str:
+            return jobs and f"{jobs}{asked.address(**other)}"
+
         return {
             "name": one.name,
             "address": self.link("change", one.name),
-            "jobs": f"{jobs}{listing.Asked({'queue': one.name}, None).address()}",
-            "numbers": [
-                (word, getattr(one, word), f"{jobs}{listing.Asked({'queue': one.name, 'state': word}, None).address()}")
-                for word in COLUMNS
-            ],
+            "jobs": link(),
+            "numbers": [(word, getattr(one, word), link(state=word)) for word in COLUMNS],
             "oldest": span(one.oldest_waiting),
             "workers": one.workers,
             "alone": bool(one.waiting) and not one.workers and one.paused is None,
