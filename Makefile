@@ -7,7 +7,7 @@ FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move depth around matrix clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move depth around matrix django-tasks clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ around: $(INSTALLED)  ## 100,000 mixed jobs from Redis to MongoDB to SQLite to R
 
 matrix: $(INSTALLED)  ## the stores' tests with every driver they say they work with; ARGS="redis==5.*" for one row
 	$(BIN)/python -m tests.matrix $(ARGS)
+
+django-tasks: $(INSTALLED)  ## Django's own tests of its tasks framework against our backend; fetches them; ARGS="--root django"
+	$(BIN)/python -m tests.contrib.tasks_suite $(ARGS)
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -14,7 +14,7 @@ _TRACE_MAX = 12 * 1024
 _LINE_MAX = 1000
 _HEAD = 3 * 1024
 _CUTS = ((_TRACE_MAX, _MESSAGE_MAX), (4000, _MESSAGE_MAX), (1500, 1000), (500, 300), (0, 100))
-_OURS = ("queuekit.runtime.", "queuekit.contrib.", "asyncio.")  # what stands between a worker and a handler
+_OURS = ("queuekit.runtime.", "queuekit.contrib.", "asyncio.", "asgiref.")  # what stands between a worker and a handler
 
 
 class TimedOut(Exception):
