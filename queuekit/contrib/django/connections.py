@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.db.backends.signals import connection_created
 
 from queuekit import JobContext
 
+log = logging.getLogger("queuekit.contrib.django")
 _made: list[bool] = []  # not empty: this process has opened a connection
 
 
@@ -35,7 +38,7 @@ async def around(ctx: JobContext, run: Callable[[], Awaitable[object]], /) -> ob
         try:
             return await run()
         finally:
-            _outside_the_loop(close_old_connections)
+            _outside_the_loop(partial(_end, ctx.job.ref))
     if _made:
         await sync_to_async(_begin)()
     try:
@@ -47,6 +50,16 @@ async def around(ctx: JobContext, run: Callable[[], Awaitable[object]], /) -> ob
 
 def _begin() -> None:
     reset_queries()
+    close_old_connections()
+
+
+def _end(ref: str) -> None:
+    """Close what is stale, and what the handler left in a transaction: every later job of its thread would be in it."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            log.error("job %s left a transaction of database %r open: it is rolled back", ref, connection.alias)
+            connection.close()
+            del connections[connection.alias]  # Django never opens it again: the next use makes another one
     close_old_connections()
 
 

@@ -64,7 +64,8 @@ class OpenTransactions:
         written = 0
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block and _of_test(connection):
-                for _, call, _ in list(connection.run_on_commit):
+                for hook in list(connection.run_on_commit):
+                    call: object = hook[1]
                     if isinstance(call, _Call) and call.of is self and not call.done:
                         written += 1
                         call()
@@ -139,7 +140,9 @@ class _Call:
         """Write these jobs, and those directly behind them, in as few calls as can be."""
         if self.done:
             return
-        due, behind, together = [self], [], True
+        due: list[_Call] = [self]
+        behind: list[_Call] = []
+        together = True
         for call in self._following():
             together = together and call.adjoins and call.wait.later.access is self.wait.later.access
             (due if together else behind).append(call)

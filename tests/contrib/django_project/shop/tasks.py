@@ -2,8 +2,10 @@
 
 import os
 import threading
+from typing import Any
 
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import connection, transaction
 
 from queuekit import JobContext
 from queuekit.contrib.django import kit
@@ -26,3 +28,21 @@ async def asend_receipt(pk: int) -> str:
     order.receipt = f"for {order.name}"
     await order.asave()
     return order.receipt
+
+
+@kit.task(queue="look")
+def look(ctx: JobContext, leak: bool = False) -> dict[str, Any]:
+    """Whether the connection of this thread was closed before, and how many queries it remembers."""
+    closed, queries = connection.connection is None, len(connection.queries_log)
+    if leak:
+        transaction.atomic().__enter__()
+    Order.objects.count()
+    return {"closed": closed, "queries": queries, "inside": connection.in_atomic_block, "pid": os.getpid()}
+
+
+@kit.task(queue="look")
+async def alook() -> dict[str, Any]:
+    """The same of the thread in which coroutines ask the database."""
+    before = await sync_to_async(lambda: (connection.connection is None, len(connection.queries_log)))()
+    await Order.objects.acount()
+    return {"closed": before[0], "queries": before[1]}

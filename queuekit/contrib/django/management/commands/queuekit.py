@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     """Options are queuekit's own, but for --settings and --pythonpath; exit codes are, too."""
 
     help = "The job queue: worker, jobs, queues, ping … (manage.py queuekit --help)"
-    requires_system_checks: ClassVar[list[str]] = []  # wrong settings are told by the command that needs them
+    requires_system_checks = ()  # wrong settings are told by the command that needs them
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Give what stands behind `queuekit` on; end with its exit code."""

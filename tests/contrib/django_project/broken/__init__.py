@@ -1,0 +1,1 @@
+"""An app whose task module cannot be imported."""
