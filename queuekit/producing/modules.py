@@ -25,7 +25,7 @@ class NotImported(ConfigError):
 def load(imports: Iterable[str]) -> None:
     """Import each; "jobs.*" is the package jobs and every module below it, in the order of their names.
 
-    Raises ConfigError for a module that is not there; whatever a module itself raises goes through.
+    Raises NotImported for a module that is not there; whatever a module itself raises goes through.
     """
     for name in imports:
         _import(name.removesuffix(WHOLE), within=name.endswith(WHOLE))
@@ -44,12 +44,12 @@ def _import(name: str, *, within: bool) -> None:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigError(f"imports: there is no module {name!r}, from here or on the path") from error
+            raise NotImported(f"imports: there is no module {name!r}, from here or on the path") from error
         raise
     if not within:
         return
     if not hasattr(module, "__path__"):
-        raise ConfigError(f"imports: {name!r} is one module, not a package: name it without {WHOLE!r}")
+        raise NotImported(f"imports: {name!r} is one module, not a package: name it without {WHOLE!r}")
     for below, package in sorted(_within(module).items()):
         if below != "__main__":  # that is a program, not a module to import
             _import(f"{name}.{below}", within=package)

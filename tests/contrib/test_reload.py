@@ -1,4 +1,4 @@
-"""`worker --reload` inside `manage.py queuekit` and `flask queuekit`: the same command starts anew, Ctrl-C ends both."""
+"""`worker --reload` in `manage.py queuekit` and `flask queuekit`: the same command starts anew, Ctrl-C ends both."""
 
 from __future__ import annotations
 
