@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -417,3 +419,31 @@ def test_the_pages_pass_djangos_checks_and_live_on_another_site(shop: Shop, chie
         assert act_of(job).replace("/admin/", "/office/") in page
         assert 'href="/admin/' not in page
         assert f'href="{JOBS}' not in chief.get(QUEUES.replace("/admin/", "/office/"))
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_djangos_own_script_finds_its_boxes(shop: Shop, chief: Person, tmp_path: Path) -> None:
+    from django.contrib import admin
+
+    shop.kit.enqueue_many([shop.send.make(f"n{n}") for n in range(101)])
+    page = chief.get(JOBS)
+    (tmp_path / "jsi18n.js").write_text(chief.get("/admin/jsi18n/"))
+    static = Path(admin.__file__).parent / "static"
+    page = page.replace('"/static/queuekit/', f'"{Path(queuekit.contrib.django.__file__).parent}/static/queuekit/')
+    page = page.replace('"/static/', f'"{static}/').replace('"/admin/jsi18n/"', '"jsi18n.js"')
+    tick = "addEventListener('load', () => setTimeout(() => document.getElementById('action-toggle').click()))"
+    (tmp_path / "page.html").write_text(page.replace("</body>", f"<script>{tick}</script></body>"))
+    command = [
+        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+        *("--disable-component-update", "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}"),
+        *("--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'page.html'}"),
+    ]
+    try:
+        seen = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        pytest.skip(f"Chromium does not run here: {error}")
+    assert "100 of 100 selected" in seen
+    assert '<span class="question"><a role="button" href="#">Select all jobs that match (101)' in seen
