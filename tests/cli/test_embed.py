@@ -135,8 +135,18 @@ def test_the_programs_logging_stays_unless_the_command_line_says_how(kit: QueueK
     root = logging.getLogger()
     theirs = list(root.handlers)
     assert theirs, "pytest's own, as a framework has its own"
-    kit.tasks()["double"].enqueue(n=4)
+    during: list[list[logging.Handler]] = []
+
+    @kit.task(queue="work")
+    def look() -> None:
+        during.append(list(root.handlers))
+
+    look.enqueue()
+    assert run(kit, "worker", "--burst") == 0
+    assert during == [theirs]
+    look.enqueue()
     assert run(kit, "worker", "--burst", "--log-file", str(tmp_path / "worker.log")) == 0
+    assert during[1] != theirs
     assert "1 runs" in (tmp_path / "worker.log").read_text()
     assert root.handlers == theirs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import sys
@@ -231,12 +232,16 @@ def test_hooks_have_the_context_too_plain_and_async(kit: FlaskKit) -> None:
     kit.on("completed", lambda fact: heard.append(f"plain {current_app.name}"))
 
     async def told(fact: JobFact) -> None:
-        heard.append(f"async {current_app.name}")
+        g.hook = "async"
+        await asyncio.sleep(0)
+        heard.append(f"{g.hook} {current_app.name}")
 
     kit.on("completed", told)
-    app.test_client().post("/1")
-    burst(app)
-    assert sorted(heard) == ["async shop", "plain shop"]
+    app.teardown_appcontext(lambda error: heard.append(f"end of {g.get('hook')}"))
+    with app.app_context():
+        kit.tasks()["plain"].enqueue(n=1)
+        burst(app)
+        assert sorted(heard) == ["async shop", "end of None", "end of None", "end of async", "plain shop"]
 
 
 def test_what_is_registered_after_an_app_was_made_counts(kit: FlaskKit) -> None:
