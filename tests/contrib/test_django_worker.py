@@ -142,5 +142,5 @@ def test_a_task_name_of_two_apps_is_an_error_of_the_check(kit: QueueKit, tables:
 def test_the_tests_of_the_project_pass(kit: QueueKit, tables: Path) -> None:
     ended = run([*MANAGE, "test", "tests.contrib.django_project.shop"], env_of(kit, tables))
     assert ended.returncode == 0, ended.stderr
-    assert "Ran 11 tests" in ended.stderr
+    assert "Ran 12 tests" in ended.stderr
     assert kit.health() == {}

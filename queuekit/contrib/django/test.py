@@ -79,7 +79,7 @@ class Queues:
     def commit(self) -> None:
         """Write what waits for the test's own transaction. The other methods do it first."""
         if isinstance(self.kit.transactions, OpenTransactions):
-            self.kit.transactions.commit_in_test()
+            self.kit.transactions.commit_in_test(self.kit.access)
 
 
 class QueueTestMixin(_Case):

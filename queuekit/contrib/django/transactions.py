@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from queuekit.errors import Unsupported
 from queuekit.producing import produce
+from queuekit.producing.access import Access
 from queuekit.producing.newjob import Later, Register
 
 Chosen: TypeAlias = Callable[[], bool | tuple[str, ...]]
@@ -59,17 +60,14 @@ class OpenTransactions:
         found = await sync_to_async(self._open)() if _called_from_a_thread() else self._open()
         return partial(self._register, found) if found else None
 
-    def commit_in_test(self) -> int:
-        """Write what waits for nothing but the transaction around a TestCase, which never commits; how many calls."""
-        written = 0
+    def commit_in_test(self, access: Access) -> None:
+        """Write to these stores what waits for nothing but the transaction around a TestCase, which never commits."""
         for connection in connections.all(initialized_only=True):
             if connection.in_atomic_block and _of_test(connection):
                 for hook in list(connection.run_on_commit):
                     call: object = hook[1]
-                    if isinstance(call, _Call) and call.of is self and not call.done:
-                        written += 1
+                    if isinstance(call, _Call) and call.of is self and call.wait.later.access is access:
                         call()
-        return written
 
     def _open(self) -> list[BaseDatabaseWrapper]:
         chosen = self._chosen()

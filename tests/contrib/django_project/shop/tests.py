@@ -91,6 +91,19 @@ class InOneTransaction(QueueTestMixin, TestCase):
         assert len(self.queues.jobs()) == 1
 
 
+class WithJobsOfTheClass(QueueTestMixin, TestCase):
+    """What is enqueued before a test begins is not the test's, and is sent to no store at all."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        send_receipt.enqueue(4711)
+
+    def test_it_is_not_written(self) -> None:
+        assert self.queues.jobs() == []
+        assert self.queues.drain() == []
+        assert kit.health() == {}
+
+
 class WithCommits(QueueTestMixin, TransactionTestCase):
     """Real commits."""
 
