@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from queuekit.domain import names, options
-from queuekit.errors import UnknownProvider
+from queuekit.errors import InvalidOption, UnknownProvider
 
 if TYPE_CHECKING:
     from queuekit.settings import Settings
@@ -90,9 +90,10 @@ class Configuration:
         kit = settings.file_tables.get("kit", {})
         defaults = kit.get("defaults", {})
         where = os.path.basename(settings.file or "queuekit.toml")
-        self._defaults = (
-            options.parse("kit", defaults, f"{where} [kit] defaults") if isinstance(defaults, Mapping) else {}
-        )
+        self._defaults = {
+            **_preset(settings.preset),
+            **(options.parse("kit", defaults, f"{where} [kit] defaults") if isinstance(defaults, Mapping) else {}),
+        }
         for queue, said in settings.file_tables.get("queues", {}).items():
             if isinstance(said, Mapping):
                 parsed = options.parse("queue", said, f'{where} [queues."{names.queue_name(queue)}"]')
@@ -121,3 +122,13 @@ class Configuration:
         if self._namespace is not None:
             settings = dataclasses.replace(settings, namespace=self._namespace)
         return settings
+
+
+def _preset(name: str | None) -> Mapping[str, object]:
+    if name is None:
+        return {}
+    from queuekit.domain.presets import PRESETS
+
+    if name not in PRESETS:
+        raise InvalidOption(f"there is no preset {name!r}: use {', '.join(PRESETS)}")
+    return options.parse("kit", PRESETS[name], f"preset {name!r}")

@@ -48,6 +48,7 @@ class Settings:
     health_port: int | None = None
     dashboard_token: str | None = None
     require_provider: bool = False
+    preset: str | None = None  # defaults of jobs under a name: queuekit.domain.presets
     notes: tuple[str, ...] = ()  # what a person should be told at the first use, as warnings
     file: str | None = None  # the configuration file that was read
     file_tables: Tables = field(default_factory=dict, hash=False)  # its tables as parsed: kit, profiles, queues, …

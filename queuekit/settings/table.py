@@ -125,6 +125,12 @@ def _log(value: object) -> object:
     return value
 
 
+def _preset(value: object) -> object:
+    from queuekit.domain.presets import preset_name  # where one is set only: a producer's start counts modules
+
+    return preset_name(value)
+
+
 TABLE = (
     Variable("QUEUEKIT_URL", "url"),
     Variable("QUEUE_PROVIDER", "provider", str, _lower),
@@ -160,6 +166,7 @@ TABLE = (
     Variable("QUEUEKIT_HEALTH_PORT", "health_port", int, _count(1, 65535)),
     Variable("QUEUEKIT_DASHBOARD_TOKEN", "dashboard_token", secret=True, in_file=False),
     Variable("QUEUEKIT_REQUIRE_PROVIDER", "require_provider", bool),
+    Variable("QUEUEKIT_PRESET", "preset", str, _preset),
 )
 VARIABLES = tuple(row.name for row in TABLE)
 SECRETS = frozenset(row.field for row in TABLE if row.secret)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from queuekit import ConfigError, QueueKit, Unsupported
+from queuekit import ConfigError, QueueKit, Task, Unsupported
 from queuekit.compat.agenda import reading, scheduling
 from queuekit.compat.agenda.border import When, before_label
 from queuekit.compat.agenda.door import Awaiting, Blocking
@@ -170,7 +170,11 @@ class JobProcessor:
         return await reading.health(self._awaiting, self.queue)
 
     # ------------------------------------------------------------ running
-    def define(self, type: str, fn: Callable[..., Any] | None = None, **options: Any) -> Any:
+    @overload
+    def define(self, type: str, /, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]: ...
+    @overload
+    def define(self, type: str, fn: Callable[..., Any], /, **options: Any) -> Task[..., Any]: ...
+    def define(self, type: str, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """The handler of a type, a task of the kit on this queue; a decorator without `fn`. `options` are a task's.
 
         It takes the type's payload (`queuekit.recipes`) or named arguments, behind a JobContext if it wants one.

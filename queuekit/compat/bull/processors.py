@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, overload
 
 from queuekit import (
     DuplicateTask,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from queuekit.compat.bull.worker import Worker
 
 C = TypeVar("C", bound=type[Any])
+F = TypeVar("F", bound=JobProcessor[Any])
 _EVENT = "__queuekit_bull_event__"
 
 
@@ -160,7 +161,11 @@ def on_worker_event(event: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return mark
 
 
-def process(queue: str | Queue, name: str, fn: JobProcessor[Any] | None = None, *, kit: QueueKit | None = None) -> Any:
+@overload
+def process(queue: str | Queue, name: str, /, *, kit: QueueKit | None = None) -> Callable[[F], F]: ...
+@overload
+def process(queue: str | Queue, name: str, fn: F, /, *, kit: QueueKit | None = None) -> F: ...
+def process(queue: str | Queue, name: str, fn: Any = None, /, *, kit: QueueKit | None = None) -> Any:
     """A processor for one name of a queue, Bull's `queue.process(name, fn)`; a decorator without `fn`.
 
     Names without one go to the queue's `create_worker`, else their runs fail.

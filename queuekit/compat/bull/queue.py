@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 from queuekit import InvalidOption, NewJob, Page, QueueHealth, QueueKit, State
 from queuekit import Queue as PublicQueue
@@ -15,6 +15,7 @@ from queuekit.compat.current import current
 from queuekit.domain import names
 from queuekit.store.direct import direct
 
+F = TypeVar("F", bound=Callable[..., object])
 Options: TypeAlias = Mapping[str, Any]
 _STATES = {"wait": State.WAITING, "paused": State.WAITING, "waiting-children": State.BLOCKED}
 _COUNTED = ("waiting", "active", "completed", "failed", "delayed")
@@ -176,7 +177,11 @@ class Queue:
         await self.kit.aclose()
 
     # ------------------------------------------------------------ hearing
-    def on(self, event: str, fn: Callable[..., object] | None = None, /) -> Any:
+    @overload
+    def on(self, event: str, /) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str, fn: F, /) -> F: ...
+    def on(self, event: str, fn: Any = None, /) -> Any:
         """Tell `fn` what happens to jobs of this queue in this process; `@queue.on("failed")` will do, too."""
         if fn is None:
             return lambda fn: self.on(event, fn)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from queuekit import QueueKit
 from queuekit.compat.bull.events import CLOSED, Listener, listen
 from queuekit.compat.bull.processors import Line
 from queuekit.runtime import worker
 
+F = TypeVar("F", bound=Callable[..., object])
 log = logging.getLogger("queuekit.compat")
 
 
@@ -26,7 +27,11 @@ class Worker(worker.Worker):
         self._closed = False
         line.owners += 1
 
-    def on(self, event: str, fn: Callable[..., object] | None = None, /) -> Any:
+    @overload
+    def on(self, event: str, /) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str, fn: F, /) -> F: ...
+    def on(self, event: str, fn: Any = None, /) -> Any:
         """Tell `fn` of what happens to the queue's jobs in this process; `@worker.on("failed")` will do, too.
 
         completed(job, result), failed(job, error) after each failed run, active(job), progress(job, progress),

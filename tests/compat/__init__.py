@@ -1,0 +1,1 @@
+"""Bull and Agenda by their own names, on every store where stores matter."""
