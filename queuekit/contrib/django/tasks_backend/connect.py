@@ -27,7 +27,7 @@ _connected: list[tuple[object, dict[str, QueueKit | Exception]]] = []  # of the 
 def connect() -> Mapping[str, QueueKit | Exception]:
     """The kit of every alias, or why it has none. Done once, and again when the setting has changed."""
     said: Mapping[str, Any] = task_backends.settings
-    if _connected and _connected[0][0] is said:
+    if _connected and _connected[0][0] is said and not _failed(_connected[0][1]):
         return _connected[0][1]
     kits: dict[str, QueueKit | Exception] = {}
     for finder in _finders.values():
@@ -75,6 +75,11 @@ def finder_of(kit: QueueKit) -> TasksFinder:
             kit.on(event, finder.told)
         kit.on("retrying", finder.retried)
     return finder
+
+
+def _failed(kits: Mapping[str, QueueKit | Exception]) -> bool:
+    """Whether one could not be had; a module may be importable later."""
+    return any(isinstance(kit, Exception) for kit in kits.values())
 
 
 def _ours(params: Mapping[str, Any]) -> type[TaskBackend] | None:
