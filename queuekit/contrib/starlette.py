@@ -19,7 +19,9 @@ try:
     from starlette.requests import HTTPConnection, Request
     from starlette.responses import JSONResponse
 except ModuleNotFoundError as missing:
-    raise MissingExtra(f"{missing.name} is not installed: pip install 'queuekit[starlette]'") from missing
+    raise MissingExtra(
+        f"{(missing.name or '').partition('.')[0]} is not installed: pip install 'queuekit[starlette]'"
+    ) from missing
 
 __all__ = ["get_kit", "lifespan", "queued", "store_unavailable"]
 KEY: Final = "queuekit"  # in the state of the app and of its requests

@@ -34,7 +34,8 @@ def load(imports: Iterable[str]) -> None:
 def said(error: BaseException) -> str:
     """What an import raised, and the lines of the user's that led to it: the machinery between them says nothing."""
     if isinstance(error, SyntaxError):  # it has no frame: the line that is wrong is its own
-        return "".join(traceback.format_exception_only(error)).strip()
+        *lines, what = "".join(traceback.format_exception_only(error)).rstrip().split("\n")
+        return "\n".join((what, *lines))
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not any(own in one.filename for own in _OURS)]
     return f"{type(error).__name__}: {error}\n{''.join(traceback.format_list(frames))}".rstrip()
 
