@@ -76,6 +76,8 @@ def _kit(value: object, name: str) -> QueueKit:
         if isinstance(found, QueueKit):
             return found
         raise AppError(f"{name} is a {type(value).__name__} without a kit: call kit.init_app(app)")
+    if hasattr(value, "routes") and hasattr(value, "state"):  # FastAPI, Starlette: it can be called, but is no factory
+        raise AppError(f"{name} is a {type(value).__name__} app: name the kit itself; {_beside(name)}")
     if callable(value) and not inspect.isclass(value):
         try:
             made = value()
@@ -84,6 +86,12 @@ def _kit(value: object, name: str) -> QueueKit:
         if not callable(made) or isinstance(made, QueueKit) or hasattr(made, "extensions"):
             return _kit(made, f"{name}()")
     raise AppError(f"{name} is a {type(value).__name__}, not a QueueKit, a Flask app, nor a factory of one")
+
+
+def _beside(name: str) -> str:
+    """What kits there are in the module that a name begins with."""
+    module = name.partition(":")[0]
+    return f"{module} has {_kits(sys.modules.get(module))}"
 
 
 def _called(value: object) -> str:

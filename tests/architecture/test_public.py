@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
+import pytest
 import typer
 from typer.main import get_command
 
@@ -63,11 +65,23 @@ COMMANDS = {
     "init": [],
     "new": ["queue"],
 }
+CONTRIB = {
+    "flask": ["AppKit", "FlaskKit"],
+    "starlette": ["get_kit", "lifespan", "queued", "store_unavailable"],
+    "fastapi": ["Kit", "get_kit", "lifespan", "queue", "queued", "store_unavailable"],
+}
 
 
 def test_the_public_names_are_these() -> None:
     names = [*VALUES, *OPTIONS, *PRODUCING, *LOOKING, *INSIDE, *SCHEDULES, *RUNNING, *ERRORS]
     assert sorted(queuekit.__all__) == sorted(names)
+
+
+@pytest.mark.parametrize("name", sorted(CONTRIB))
+def test_the_public_names_of_the_glue_are_these(name: str) -> None:
+    glue = importlib.import_module(f"queuekit.contrib.{name}")
+    assert sorted(glue.__all__) == CONTRIB[name]
+    assert [one for one in glue.__all__ if not hasattr(glue, one)] == []
 
 
 def test_every_public_name_can_be_imported_and_is_ours() -> None:

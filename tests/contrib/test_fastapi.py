@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.routing import Mount, Route
 
 from queuekit import Queue, QueueKit, StoreUnavailable
+from queuekit.cli import apps
 from queuekit.contrib import starlette
 from queuekit.contrib.fastapi import Kit, get_kit, lifespan, queue, queued, store_unavailable
 from queuekit.errors import ConfigError, InvalidName, InvalidOption, MissingExtra
@@ -262,6 +263,18 @@ def test_a_depends_in_a_task_is_refused_with_what_to_write() -> None:
         async def ours(n: int, kit: Kit) -> None: ...
 
     assert kit.tasks() == {}
+
+
+def test_an_app_that_is_named_instead_of_its_kit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fast_shop.py").write_text(
+        "from fastapi import FastAPI\nfrom queuekit import QueueKit\nkit = QueueKit('memory://')\napp = FastAPI()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        apps.AppError, match="fast_shop:app is a FastAPI app: name the kit itself; fast_shop has the kit kit"
+    ):
+        apps.load("fast_shop:app")
 
 
 @pytest.mark.parametrize(("module", "extra"), [("fastapi", "fastapi"), ("starlette", "starlette")])
