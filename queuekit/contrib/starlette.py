@@ -50,7 +50,9 @@ def lifespan(
             stack.push_async_callback(kit.aclose)
             await _open(kit)
             if worker is not False:
-                options: WorkerOptions = {"grace": GRACE, **(worker if isinstance(worker, dict) else {})}
+                options: WorkerOptions = {"grace": GRACE}
+                if not isinstance(worker, bool):
+                    options.update(worker)
                 _log.warning("jobs run inside this server (process %d): for development only", os.getpid())
                 await stack.enter_async_context(kit.worker(**options))
             app.state.queuekit = kit  # for requests that do not carry the lifespan's state
