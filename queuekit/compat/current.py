@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from queuekit import QueueKit
 from queuekit.handle import KITS
 
-_lock = threading.Lock()
-_held: dict[str, QueueKit] = {}  # "used": given by hand; "made": of the settings, for a process that made none
+_lock = threading.RLock()
+_held: dict[str, Callable[[], QueueKit]] = {}
 
 
 def use(kit: QueueKit | None) -> None:
@@ -17,16 +18,27 @@ def use(kit: QueueKit | None) -> None:
         if kit is None:
             _held.pop("used", None)
         else:
-            _held["used"] = kit
+            _held["used"] = lambda: kit
+
+
+def provide(kit: Callable[[], QueueKit]) -> None:
+    """Where a framework's project has its kit; asked when one is needed, so that nothing is made before."""
+    with _lock:
+        _held["provided"] = kit
 
 
 def current() -> QueueKit:
-    """The kit given to `use`; else the newest QueueKit named "default" that lives here; else one of the settings.
+    """The kit given to `use`; else the project's, in Django; else the newest QueueKit named "default" that lives here;
+    else one of the settings.
 
     Asked at each use: a queue may be named before the application has made its kit.
     """
     with _lock:
-        kit = _held.get("used") or KITS.get("default")
+        said = _held.get("used") or _held.get("provided")
+        if said is not None:
+            return said()
+        kit = KITS.get("default")
         if kit is None:
-            kit = _held["made"] = QueueKit()
+            kit = made = QueueKit()
+            _held["made"] = lambda: made  # holds it: KITS does not
         return kit

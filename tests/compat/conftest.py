@@ -15,6 +15,12 @@ from tests.conftest import STORES
 _made = iter(range(10_000))
 
 
+@pytest.fixture(autouse=True)
+def no_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process without a framework, whatever this one has set up before."""
+    monkeypatch.setattr("queuekit.compat.current._held", {})
+
+
 @pytest.fixture(params=STORES)
 def kit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueKit]:
     """A kit on the model, SQLite, Redis and MongoDB in turn."""

@@ -94,8 +94,8 @@ class Line:
             )
         known = self.default if name is None else self.by_name.get(name)
         if known is not None and known.fn != handler.fn and (name is not None or self.owners):
-            what = f"for {name!r}" if name is not None else "; close() its worker before another takes over"
-            raise DuplicateTask(f"queue {self.queue!r} has a processor already {what}".replace(" ;", ";"))
+            what = f" for {name!r}" if name is not None else ": close() its worker before another takes over"
+            raise DuplicateTask(f"queue {self.queue!r} has a processor already{what}")
         if name is None:
             self.default = handler
         else:

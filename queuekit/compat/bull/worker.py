@@ -1,32 +1,36 @@
-"""`Worker`: the public worker on one queue, with Bull's `on`, `off` and `close`."""
+"""`Worker`: the kit's worker on one queue, with Bull's `on`, `off` and `close`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from queuekit import QueueKit
 from queuekit.compat.bull.events import CLOSED, Listener, listen
-from queuekit.compat.bull.processors import Line
-from queuekit.runtime import worker
+
+if TYPE_CHECKING:
+    from queuekit import QueueKit
+    from queuekit import Worker as PublicWorker
+    from queuekit.compat.bull.processors import Line
 
 F = TypeVar("F", bound=Callable[..., object])
 log = logging.getLogger("queuekit.compat")
 
 
-class Worker(worker.Worker):
+class Worker:
     """`run()` blocks and minds signals; `async with` and `arun()` live inside another event loop. Starts once."""
 
-    def __init__(self, kit: QueueKit, line: Line, **options: Any) -> None:
-        super().__init__(kit, queues=[line.queue], **options)
+    def __init__(self, kit: QueueKit, line: Line) -> None:
         self.name = line.queue
+        self._kit = kit
         self._line = line
+        self._inner: PublicWorker | None = None  # of the app that is current at the start, where a kit has several
         self._listeners: list[Listener] = []
         self._closed = False
         line.owners += 1
 
+    # ------------------------------------------------------------ hearing
     @overload
     def on(self, event: str, /) -> Callable[[F], F]: ...
     @overload
@@ -50,33 +54,59 @@ class Worker(worker.Worker):
             if (listener.event, listener.fn) == (event, fn):
                 listener.active = False
 
+    # ------------------------------------------------------------ running
+    def run(self) -> int:
+        """Run until TERM, Ctrl-C or `close()`; the exit code. Raises StoreUnavailable, ConfigError."""
+        if _running_loop() is not None:
+            raise RuntimeError("run() inside a running event loop: `async with worker`, or await worker.arun()")
+        try:
+            return self._begin().run()
+        finally:
+            asyncio.run(self._ended())
+
     async def arun(self, *, signals: bool = False) -> None:
         """Run on this event loop until it is closed. Being cancelled is a stop at once."""
         try:
-            await super().arun(signals=signals)
+            await self._begin().arun(signals=signals)
         finally:
             await self._ended()
 
+    async def __aenter__(self) -> Self:
+        await self._begin().__aenter__()
+        return self
+
     async def __aexit__(self, *exc: object) -> None:
         try:
-            await super().__aexit__(*exc)
+            if self._inner is not None:
+                await self._inner.__aexit__(*exc)
         finally:
             await self._ended()
 
     async def aclose(self, force: bool = False) -> None:
         """Claim nothing more, let what runs end within the grace, or give it back at once with `force`."""
-        await self.stop(0 if force else None)
+        if self._inner is not None:
+            await self._inner.stop(0 if force else None)
         await self._ended()
 
     def close(self, force: bool = False) -> None:
         """See `aclose`; from any thread. On the loop it runs on nothing can wait for it: it ends behind this call."""
-        loop = self._loop
-        if loop is None or not loop.is_running():
+        inner = self._inner
+        loop = None if inner is None else inner._loop  # noqa: SLF001  run() makes a loop that nobody else knows
+        if inner is None or loop is None or not loop.is_running():
             self._release()
         elif loop is _running_loop():
-            self.ask_stop(0 if force else None)
+            inner.ask_stop(0 if force else None)
         else:
-            asyncio.run_coroutine_threadsafe(self.aclose(force), loop).result()
+            asyncio.run_coroutine_threadsafe(inner.stop(0 if force else None), loop).result()
+
+    def __repr__(self) -> str:
+        return f"<Worker of queue {self.name!r}>"
+
+    def _begin(self) -> PublicWorker:
+        if self._inner is not None or self._closed:
+            raise RuntimeError("a worker starts once: make another one")
+        self._inner = self._kit.worker(queues=[self.name])
+        return self._inner
 
     async def _ended(self) -> None:
         if not self._release():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.signals import setting_changed
+
+from queuekit.compat.current import provide
+
+if TYPE_CHECKING:
+    from queuekit import QueueKit
 
 
 class QueuekitConfig(AppConfig):
@@ -17,15 +22,22 @@ class QueuekitConfig(AppConfig):
     verbose_name = "queuekit"
 
     def ready(self) -> None:
-        """Register the checks, and what jobs of `django.tasks` need where the project uses it."""
+        """Register the checks, what jobs of `django.tasks` need where the project uses it, and the facades' kit."""
         from queuekit.contrib.django import checks
 
         checks.register()
+        provide(_project_kit)
         setting_changed.connect(_on_setting, dispatch_uid="queuekit")
         if getattr(settings, "TASKS", None):
             from queuekit.contrib.django.tasks_backend.connect import connect
 
             connect()
+
+
+def _project_kit() -> QueueKit:
+    from queuekit.contrib.django.project import project_kit
+
+    return project_kit()
 
 
 def _on_setting(*, setting: str, **_: Any) -> None:

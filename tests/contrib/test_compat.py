@@ -1,0 +1,62 @@
+"""Bull's and Agenda's names inside a framework: the project's kit, the app's store, the app's context around jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from flask import Flask, current_app
+
+from queuekit.compat.agenda import JobProcessor
+from queuekit.compat.bull import Job, create_worker, get_queue, get_queue_health
+from queuekit.contrib.flask import AppKit, FlaskKit
+
+
+def test_in_django_the_facades_work_through_the_projects_kit(django: None, django_db: None) -> None:
+    from django.db import transaction
+
+    from queuekit.contrib.django import kit
+
+    queue = get_queue("compat-django")
+    assert queue.kit is kit
+    assert JobProcessor().kit is kit
+    with transaction.atomic():
+        assert queue.add("lost").created is None
+        transaction.set_rollback(True)
+    assert queue.count() == 0
+    with transaction.atomic():
+        job = queue.add("kept", {"n": 1})
+        assert (job.created, job.get_state(), queue.count()) == (None, "uncommitted", 0)
+    assert (job.get_state(), queue.count()) == ("waiting", 1)
+    queue.obliterate()
+
+
+def test_in_flask_a_processor_runs_in_the_app_it_was_added_in() -> None:
+    kit = FlaskKit(name="compat-flask")
+    seen: list[Any] = []
+
+    async def process(job: Job[Any]) -> str:
+        seen.append((current_app.name, job.data))
+        return current_app.name
+
+    worker = create_worker("work", process, {"concurrency": 3}, kit=kit)  # as a module has it: no app is there yet
+    worker.on("completed", lambda job, result: seen.append(("told", result)))
+    apps = [Flask(name) for name in ("one", "two")]
+    for app in apps:
+        app.config["QUEUEKIT_URL"] = f"memory://compat-{app.name}"
+        kit.init_app(app)
+    with apps[0].app_context():
+        job = get_queue("work", kit=kit).add("t", {"n": 1})
+
+        async def run() -> None:
+            async with worker:
+                assert await job.await_until_finished(30_000) == "one"
+
+        asyncio.run(run())
+        assert get_queue_health("work", kit=kit)["completed"] == 1
+    with apps[1].app_context():
+        assert get_queue_health("work", kit=kit)["completed"] == 0
+    assert seen == [("one", {"n": 1}), ("told", "one")]
+    found = apps[0].extensions["queuekit"]
+    assert isinstance(found, AppKit)
+    kit.close()
