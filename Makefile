@@ -7,7 +7,7 @@ FUZZ ?= 600
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move depth around matrix django-tasks clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move prefork depth around matrix django-tasks clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ torture: $(INSTALLED)  ## kill workers, producers and servers on every store; ju
 torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pair of stores; print the table (15 minutes); ARGS="--pair redis-mongo"
 	$(BIN)/python -m tests.torture.moves $(ARGS)
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture/test_moves_trouble.py
+
+prefork: $(INSTALLED)  ## process servers, loops and greenlets before producers and workers, with 200 loops each way
+	QUEUEKIT_PREFORK=full $(BIN)/python -m pytest -q tests/contrib/prefork
 
 depth: $(INSTALLED)  ## whether a queue of a million jobs costs more than one of a thousand, on Redis
 	$(BIN)/python -m tests.bench.redis_depth $(ARGS)

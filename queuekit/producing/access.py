@@ -15,7 +15,6 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from queuekit import clock
@@ -172,6 +171,7 @@ class Access:
             await other.aclose()
         entry = self._loops.pop(asyncio.get_running_loop(), None)
         if entry is not None and entry.guard is not None:
+            await entry.store.close()
             await entry.guard.aclose()
         self.close()
 
@@ -208,11 +208,28 @@ class Access:
                 opening.set_result(None)
             await entry.store.close()
             raise
-        entry.guard = _closing(entry.store, partial(self._loops.pop, loop, None))
+        entry.guard = self._closing(loop, entry)
         await anext(entry.guard)
         opening, entry.opening = entry.opening, None
         opening.set_result(None)
         return entry
+
+    async def _closing(self, loop: asyncio.AbstractEventLoop, entry: Loop) -> AsyncGenerator[None, None]:
+        """Closes a loop's store when it is closed itself: a loop that ends closes its asynchronous generators.
+
+        The entry goes too: what it holds leads back to the loop, and would keep every loop that ever was.
+        """
+        try:
+            yield
+        finally:
+            if self._loops.get(loop) is entry:  # else `aclose` did it
+                del self._loops[loop]
+                first, last = sys.get_asyncgen_hooks()
+                sys.set_asyncgen_hooks(None, last)  # the loop warns of new generators from here on; pymongo makes some
+                try:
+                    await entry.store.close()
+                finally:
+                    sys.set_asyncgen_hooks(first, last)
 
     def _leave_parent(self) -> None:
         """In a forked child: let the parent's stores alone, neither used nor closed."""
@@ -277,18 +294,6 @@ class _Beside(Access):
 
     def _make(self, settings: Settings, *, blocking: bool) -> JobStore:
         return self._first._make(settings, blocking=blocking)
-
-
-async def _closing(store: JobStore, forget: Callable[[], object]) -> AsyncGenerator[None, None]:
-    """Closes the store when it is closed: a loop that ends closes its asynchronous generators.
-
-    The entry goes too: what it holds leads back to the loop, and would keep every loop that ever was.
-    """
-    try:
-        yield
-    finally:
-        forget()
-        await store.close()
 
 
 def _adopted(client: object, options: StoreOptions, *, blocking: bool) -> JobStore:

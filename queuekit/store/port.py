@@ -44,5 +44,6 @@ def close_without_loop(transport: Any) -> None:
     lost = getattr(transport, "_call_connection_lost", None)
     if lost is not None and getattr(transport, "_sock", None) is not None:
         transport._protocol_connected = False  # noqa: SLF001  nobody is there to be told
+        transport._closing = True  # noqa: SLF001  else a stream over it says that it was left open
         with suppress(Exception):
             lost(None)

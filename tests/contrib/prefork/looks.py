@@ -31,6 +31,19 @@ def ports(pid: int, url: str) -> set[int]:
     return found
 
 
+def open_to(url: str) -> set[object]:
+    """What this process has open to a store: the ports of its connections, or its descriptors of the file."""
+    if not url.startswith("sqlite"):
+        return set(ports(os.getpid(), url))
+    file = url.removeprefix("sqlite:///")
+    found: set[object] = set()
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{number}").startswith(file):
+                found.add(number)
+    return found
+
+
 def clients(url: str) -> set[int]:
     """The ports of everybody whom a server counts as connected, without the one that asks."""
     return _of_redis(url) if url.startswith("redis") else _of_mongo(url)
