@@ -12,6 +12,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -360,8 +361,7 @@ def test_a_task_waits_for_the_commit(shop: Any, kit: DjangoKit, root: Any, said:
     with tasks(default=one(kit, **({} if said is None else {"ENQUEUE_ON_COMMIT": said}))), heard(root) as told:
         with transaction.atomic():
             result = shop.bare.enqueue()
-            assert result.enqueued_at is None
-            assert (result.status.value, told, kit.health()) == ("READY", [], {})
+            assert (result.enqueued_at, result.status.value, told, kit.health()) == (None, "READY", [], {})
             with pytest.raises(root.TaskResultDoesNotExist):
                 result.refresh()
         assert result.enqueued_at is not None
@@ -372,24 +372,31 @@ def test_a_task_waits_for_the_commit(shop: Any, kit: DjangoKit, root: Any, said:
         assert result.return_value == 42
 
 
-def test_a_task_goes_with_the_transaction_that_is_rolled_back(shop: Any, kit: DjangoKit, root: Any) -> None:
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """A transaction that an error ends."""
     from django.db import transaction
 
-    with heard(root) as told, pytest.raises(ZeroDivisionError), transaction.atomic():
+    try:
+        with transaction.atomic():
+            yield
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        return
+
+
+def test_a_task_goes_with_the_transaction_that_is_rolled_back(shop: Any, kit: DjangoKit, root: Any) -> None:
+    with heard(root) as told, rolled_back():
         shop.bare.enqueue()
-        raise ZeroDivisionError
     assert (told, kit.health()) == ([], {})
 
 
 def test_a_task_is_written_at_once_where_the_setting_says_so(shop: Any, kit: DjangoKit, root: Any) -> None:
-    from django.db import transaction
-
     with tasks(default=one(kit, ENQUEUE_ON_COMMIT=False)), heard(root) as told:
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with rolled_back():
             result = shop.bare.enqueue()
             assert result.enqueued_at is not None
             assert [name for name, _, _ in told] == ["task_enqueued"]
-            raise ZeroDivisionError
         assert shop.bare.get_result(result.id) == result
 
 
@@ -559,3 +566,20 @@ def test_a_kit_that_could_not_be_had_is_asked_for_again(
         result = shop.bare.using(backend="late").enqueue()
         root.task_backends["late"].kit.close()
     assert result.backend == "late"
+
+
+def test_a_callers_clock_that_goes_wrong_is_not_believed(shop: Any, kit: DjangoKit) -> None:
+    from queuekit.contrib.django.tasks_backend import results
+
+    shop.bare.enqueue()
+    (job,) = kit.find().jobs
+    made = results.enqueued_at(job.id)
+    assert made is not None
+    for behind, believed in ((-5, True), (0, True), (0.5, True), (2, False)):  # seconds of the store
+        created = made - timedelta(seconds=behind)
+        changed = dataclasses.replace(
+            job, state=State.COMPLETED, created_at=created, started_at=created, finished_at=created
+        )
+        result: Any = results.result_of(changed, shop.bare, "default")
+        assert result.enqueued_at == (made if believed else created)
+        assert result.enqueued_at <= result.started_at <= result.last_attempted_at <= result.finished_at

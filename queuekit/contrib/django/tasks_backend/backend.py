@@ -143,7 +143,7 @@ class TaskBackend(BaseTaskBackend):
 
     def _result(self, task: Task[..., Any], args: Any, kwargs: Any, handle: JobHandle[Any]) -> Any:
         later = later_of(handle)
-        at = results.enqueued_at(handle.id) if later is None else None
+        at = results.from_moment(results.enqueued_at(handle.id)) if later is None else None
         result = results.fresh(
             task, results.result_id(handle.queue, handle.id), args, kwargs, backend=self.alias, at=at
         )
@@ -153,7 +153,7 @@ class TaskBackend(BaseTaskBackend):
 
     def _written(self, handle: JobHandle[Any], result: TaskResult[..., Any]) -> None:
         """Behind the commit: what receivers raise must not keep other calls of the application from it."""
-        object.__setattr__(result, "enqueued_at", results.enqueued_at(handle.id))
+        object.__setattr__(result, "enqueued_at", results.from_moment(results.enqueued_at(handle.id)))
         for receiver, error in task_enqueued.send_robust(type(self), task_result=result):
             if isinstance(error, Exception):
                 log.error("receiver %r of task_enqueued failed", receiver, exc_info=error)

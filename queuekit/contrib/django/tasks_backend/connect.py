@@ -9,11 +9,13 @@ import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
+from django.core import checks
 from django.utils.module_loading import import_string
 
 from queuekit.contrib.django import connections
 from queuekit.contrib.django.tasks_backend.finder import ENDS, TasksFinder
-from queuekit.contrib.django.tasks_backend.root import DEFAULT_TASK_QUEUE_NAME, task_backends
+from queuekit.contrib.django.tasks_backend.root import BACKPORT, DEFAULT_TASK_QUEUE_NAME, task_backends
 from queuekit.errors import ConfigError
 from queuekit.kit import QueueKit
 
@@ -45,7 +47,14 @@ def connect() -> Mapping[str, QueueKit | Exception]:
         queues = tuple(params.get("QUEUES", [DEFAULT_TASK_QUEUE_NAME]))
         finder_of(kit).backends[alias] = (backend, queues, options)
     _connected[:] = [(said, kits)]
+    if BACKPORT and kits and not apps.is_installed("django_tasks"):
+        checks.register(_checked, "queuekit")  # nobody else asks its backends then
     return kits
+
+
+def _checked(app_configs: object, **_: object) -> list[checks.CheckMessage]:
+    """What `django_tasks`, were it installed, would ask of our backends."""
+    return [message for alias in connect() for message in task_backends[alias].check()]
 
 
 def kit_of(said: object) -> QueueKit:

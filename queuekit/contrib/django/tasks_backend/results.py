@@ -18,6 +18,7 @@ from queuekit.errors import InvalidName
 LONGEST_ID = 63  # Django: "strings less than 64 characters"
 _MARK = "@"  # neither in ids nor in names of queues, and plain in a URL
 _UNKNOWN = "unknown"  # a worker whose name was not kept
+_TOLERATED = timedelta(seconds=1)  # by which the clocks of caller and store may differ unnoticed
 _NO_RUN = "UnknownTask"  # the error of a worker that had no handler
 _STATUS = {
     State.WAITING: TaskResultStatus.READY,
@@ -76,10 +77,13 @@ def from_moment(at: datetime | None) -> datetime | None:
 
 
 def enqueued_at(job: str, created: datetime | None = None) -> datetime | None:
-    """When `enqueue` was called, as its id says; not after the store wrote it, whatever the caller's clock."""
+    """When `enqueue` was called, by its caller's clock; by the store's where that one goes wrong. Aware.
+
+    The caller's time is in the job's id: so a result that was just enqueued equals the one that is read again.
+    """
     made = ids.made_at(job)
     said = None if made is None else clock.to_datetime(made)
-    return from_moment(min((at for at in (said, created) if at is not None), default=None))
+    return created if said is None or (created is not None and said > created + _TOLERATED) else said
 
 
 def restored(task: Task[..., Any], **changes: object) -> Task[..., Any]:
@@ -118,15 +122,17 @@ def result_of(
     runs = [one for one in runs if one.type != _NO_RUN]
     status = _STATUS[job.state]
     ended = status in (TaskResultStatus.FAILED, TaskResultStatus.SUCCESSFUL)
-    first = min((one.at for one in runs[:1]), default=job.started_at)  # the start of an earlier run is not kept
+    queued = enqueued_at(job.id, job.created_at)
+    last = _not_before(queued, job.started_at)
+    first = _not_before(queued, runs[0].at) if runs else last  # the start of a run that failed is not kept: its end is
     result: TaskResult[..., Any] = TaskResult(
         task=task_of(job, task, backend),
         id=result_id(job.queue, job.id),
         status=status,
-        enqueued_at=enqueued_at(job.id, job.created_at),
-        started_at=from_moment(None if job.started_at is None else min(first or job.started_at, job.started_at)),
-        finished_at=from_moment(job.finished_at or at) if ended else None,
-        last_attempted_at=from_moment(job.started_at),
+        enqueued_at=from_moment(queued),
+        started_at=from_moment(last if first is None or last is None else min(first, last)),
+        finished_at=from_moment(_not_before(queued, job.finished_at or at)) if ended else None,
+        last_attempted_at=from_moment(last),
         args=payload["args"],
         kwargs=payload["kwargs"],
         backend=backend,
@@ -144,6 +150,11 @@ def carries_a_call(job: Job) -> bool:
     return (
         isinstance(payload, dict) and isinstance(payload.get("args"), list) and isinstance(payload.get("kwargs"), dict)
     )
+
+
+def _not_before(queued: datetime | None, at: datetime | None) -> datetime | None:
+    """A time by the store's clock, which may be a moment behind the caller's."""
+    return at if queued is None or at is None else max(queued, at)
 
 
 def _errors(job: Job, runs: Iterable[JobError]) -> Iterable[TaskError]:
