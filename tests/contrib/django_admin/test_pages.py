@@ -29,6 +29,7 @@ from tests.contrib.django_admin.pages import (
     ticks,
     work,
 )
+from tests.two_stores import Worlds
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -383,6 +384,33 @@ def test_a_refusal_says_why(shop: Shop, monkeypatch: pytest.MonkeyPatch, no: No,
     monkeypatch.setattr(acts, "_changed", lambda *_: [Changed(id=job.id, ok=False, no=no, state=State.DELAYED)])
     became = acts.act(shop.kit, Verb.PROMOTE, [acts.Chosen(job.queue, job.id)])
     assert became.refused == [(job.ref, why)]
+
+
+@pytest.mark.parametrize("url", ["red://", "blue://"])
+def test_a_job_is_found_and_retried_wherever_its_queue_is(
+    chief: Person, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    for phase in ("arriving", "on its way", "over"):
+        worlds = Worlds()
+        job = Shop(worlds.kit("red://")).failed()
+        move = worlds.move("mail")
+        move.arrive()
+        if phase != "arriving":
+            move.leave()
+            parcels = move.out()
+        if phase == "over":
+            move.bring(parcels)
+            move.forget(parcels)
+        kit = worlds.kit(url, timeout=100 if phase == "on its way" else 2000)  # of an act that will not succeed
+        monkeypatch.setattr(queuekit.contrib.django, "get_kit", lambda kit=kit: kit)
+        after = chief.press(job, "retry")
+        if phase == "on its way":
+            assert messages(after) == [f"Not retried: {job.ref} (it is on its way to another store: try again)."]
+        else:
+            assert messages(after) == [f"Retried 1 job: {job.ref}."]
+        assert job.status() == (State.FAILED if phase == "on its way" else State.WAITING)
+        for one in worlds.kits:
+            one.close()
 
 
 # ---------------------------------------------------------------- at home in Django

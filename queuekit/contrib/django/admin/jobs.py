@@ -77,8 +77,7 @@ class JobAdmin(StoreAdmin):
             page = kit.find(**asked.where(self.list_per_page))
         except (InvalidName, InvalidOption) as error:  # of the address
             self.tell(request, messages.ERROR, str(error))
-            plain = bool(asked.said or asked.cursor)
-            return HttpResponseRedirect(self.link("changelist") if plain else "../")
+            return HttpResponseRedirect(self.link("changelist"))
         queues = kit.run(lambda at: at.ask(at.store.queues))
         context = {
             "title": "Jobs",
@@ -168,13 +167,16 @@ class JobAdmin(StoreAdmin):
             chosen, more = listing.matching(self.get_kit(), asked)
         else:
             chosen = [Chosen.parse(value) for value in values]
+        if not chosen:
+            self.tell(request, messages.WARNING, "Nothing was done. No job matches, as far as was looked.")
+            return HttpResponseRedirect(here)
         if "confirmed" not in request.POST and (across or self._asks(verb, chosen)):
             return self._question(
                 request, verb, chosen, address=here, back=here, across=asked.described() if across else "", more=more
             )
         self._do(request, verb, chosen)
         if more:
-            self.tell(request, messages.WARNING, f"More jobs match: {listing.ACROSS} are taken at a time. Do it again.")
+            self.tell(request, messages.WARNING, "More jobs may match: not all were taken at once. Do it again.")
         return HttpResponseRedirect(here)
 
     def _do(self, request: HttpRequest, verb: Verb, chosen: Sequence[Chosen]) -> None:

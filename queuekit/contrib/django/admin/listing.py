@@ -11,6 +11,7 @@ from queuekit.contrib.django.admin.acts import Chosen
 
 WORDS = ("queue", "state", "task", "tag", "since", "q")  # of an address; q is find's text
 ACROSS = 1000  # jobs that one act over "all that match" takes
+FINDS = 20  # calls that look for them; each looks at a bounded number of jobs
 STATES = (
     State.WAITING, State.ACTIVE, State.DELAYED, State.BLOCKED, State.PARKED, State.FAILED, State.CANCELLED,
     State.COMPLETED,
@@ -82,15 +83,16 @@ def filters(asked: Asked, queues: Iterable[str]) -> Iterator[tuple[str, list[Cho
 
 
 def matching(kit: QueueKit, asked: Asked) -> tuple[list[Chosen], bool]:
-    """Up to `ACROSS` jobs that match, and whether there are more."""
+    """Up to `ACROSS` jobs that match, and whether there may be more."""
     found: list[Chosen] = []
     cursor: str | None = None
-    while True:
+    for _ in range(FINDS):
         page = kit.find(**Asked(asked.said, cursor).where(ACROSS - len(found)))
         found += [Chosen.of(job) for job in page.jobs]
         cursor = page.cursor
         if cursor is None or len(found) >= ACROSS:
-            return found, cursor is not None
+            break
+    return found, cursor is not None
 
 
 def _choices(asked: Asked, word: str, values: Iterable[tuple[str, str]]) -> Iterator[Choice]:
