@@ -147,7 +147,8 @@ def test_the_users_own_lifespan_is_inside_ours(kit: QueueKit) -> None:
 
     with TestClient(app) as client:
         assert client.get("/mine").json() == 7
-        assert client.post("/kit").status_code == 202
+        assert [client.post("/kit").status_code, client.post("/queue").status_code] == [202, 202]
+        assert kit.access._blocking is not None
     assert said == ["mail/start", "waiting"]
     assert not kit.access._loops
     assert kit.access._blocking is None, "both are closed with the server"
