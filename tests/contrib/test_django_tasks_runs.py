@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import types
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -583,3 +585,29 @@ def test_a_callers_clock_that_goes_wrong_is_not_believed(shop: Any, kit: DjangoK
         result: Any = results.result_of(changed, shop.bare, "default")
         assert result.enqueued_at == (made if believed else created)
         assert result.enqueued_at <= result.started_at <= result.last_attempted_at <= result.finished_at
+
+
+@pytest.mark.parametrize("module", ["leaving_tasks_module", "leaving_package.__main__"])
+def test_a_module_that_ends_the_program_does_not_end_the_worker(
+    shop: Any, kit: DjangoKit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    from queuekit.contrib.django.tasks_backend.connect import finder_of
+
+    (tmp_path / "leaving_package").mkdir()
+    for path in ("leaving_tasks_module.py", "leaving_package/__init__.py", "leaving_package/__main__.py"):
+        (tmp_path / path).write_text("" if path.endswith("__init__.py") else "raise SystemExit(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    shop.bare.enqueue()
+    assert finder_of(kit).find(f"{module}.task") is None
+
+
+def test_a_kit_is_not_held_by_what_finds_its_tasks(django: None) -> None:
+    from queuekit.contrib.django.tasks_backend.connect import finder_of
+
+    kit = QueueKit("memory://", name=f"g{ids.nonce()[:8]}")
+    assert finder_of(kit) is finder_of(kit)
+    assert len(kit.finders) == 1
+    gone = weakref.ref(kit)
+    del kit
+    gc.collect()
+    assert gone() is None

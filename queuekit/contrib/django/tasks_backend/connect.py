@@ -5,6 +5,7 @@ Nothing here opens a store.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 
 from queuekit.contrib.django import connections
-from queuekit.contrib.django.tasks_backend.finder import ENDS, TasksFinder
+from queuekit.contrib.django.tasks_backend.finder import ENDS, Backend, TasksFinder
 from queuekit.contrib.django.tasks_backend.root import BACKPORT, DEFAULT_TASK_QUEUE_NAME, task_backends
 from queuekit.errors import ConfigError
 from queuekit.kit import QueueKit
@@ -22,8 +23,9 @@ from queuekit.kit import QueueKit
 if TYPE_CHECKING:
     from queuekit.contrib.django.tasks_backend.backend import TaskBackend
 
-_finders: weakref.WeakKeyDictionary[QueueKit, TasksFinder] = weakref.WeakKeyDictionary()
+_finders: weakref.WeakSet[TasksFinder] = weakref.WeakSet()
 _connected: list[tuple[object, dict[str, QueueKit | Exception]]] = []  # of the setting as it is
+_connecting = threading.RLock()
 
 
 def connect() -> Mapping[str, QueueKit | Exception]:
@@ -31,22 +33,24 @@ def connect() -> Mapping[str, QueueKit | Exception]:
     said: Mapping[str, Any] = task_backends.settings
     if _connected and _connected[0][0] is said and not _failed(_connected[0][1]):
         return _connected[0][1]
-    kits: dict[str, QueueKit | Exception] = {}
-    for finder in _finders.values():
-        finder.forget()
-    for alias, params in said.items():
-        backend = _ours(params)
-        if backend is None:
-            continue
-        options = params.get("OPTIONS", {})
-        try:
-            kits[alias] = kit = kit_of(options.get("kit"))
-        except Exception as error:  # noqa: BLE001  a module of the user's; told when this alias is used, and by the check
-            kits[alias] = error
-            continue
-        queues = tuple(params.get("QUEUES", [DEFAULT_TASK_QUEUE_NAME]))
-        finder_of(kit).backends[alias] = (backend, queues, options)
-    _connected[:] = [(said, kits)]
+    with _connecting:
+        kits: dict[str, QueueKit | Exception] = {}
+        found: dict[QueueKit, dict[str, Backend]] = {}
+        for alias, params in said.items():
+            backend = _ours(params)
+            if backend is None:
+                continue
+            options = params.get("OPTIONS", {})
+            try:
+                kits[alias] = kit = kit_of(options.get("kit"))
+            except Exception as error:  # noqa: BLE001  a user's module; told when the alias is used, and by the check
+                kits[alias] = error.with_traceback(None)  # whose frames would hold what we hold
+                continue
+            queues = tuple(params.get("QUEUES", [DEFAULT_TASK_QUEUE_NAME]))
+            found.setdefault(kit, {})[alias] = (backend, queues, options)
+        for finder in {*_finders, *map(finder_of, found)}:
+            finder.serve(found.get(finder.kit, {}))
+        _connected[:] = [(said, kits)]
     if BACKPORT and kits and not apps.is_installed("django_tasks"):
         checks.register(_checked, "queuekit")  # nobody else asks its backends then
     return kits
@@ -74,15 +78,17 @@ def kit_of(said: object) -> QueueKit:
 
 def finder_of(kit: QueueKit) -> TasksFinder:
     """The finder that a kit asks; made, and given to the kit, when it is first needed."""
-    finder = _finders.get(kit)
-    if finder is None:
-        finder = _finders[kit] = TasksFinder(kit)
-        kit.finders.append(finder)
-        if connections.around not in kit.middlewares:  # a plain kit: its tasks are Django's all the same
-            kit.middleware(connections.around)
-        for event in ENDS:
-            kit.on(event, finder.told)
-        kit.on("retrying", finder.retried)
+    for known in kit.finders:
+        if isinstance(known, TasksFinder):
+            return known
+    finder = TasksFinder(kit)
+    _finders.add(finder)
+    kit.finders.append(finder)
+    if connections.around not in kit.middlewares:  # a plain kit: its tasks are Django's all the same
+        kit.middleware(connections.around)
+    for event in ENDS:
+        kit.on(event, finder.told)
+    kit.on("retrying", finder.retried)
     return finder
 
 

@@ -12,7 +12,7 @@ import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from asgiref.sync import sync_to_async
 
@@ -48,12 +48,15 @@ _NONE: Mapping[str, object] = {}
 declared: dict[str, Task[..., Any]] = {}  # by module path: every task that one of our backends has accepted here
 
 
+Backend: TypeAlias = "tuple[type[TaskBackend], tuple[str, ...], Mapping[str, Any]]"  # class, queues, options
+
+
 class TasksFinder:
-    """The tasks of all `TaskBackend`s of one kit. `backends` are their classes, queues and options, by alias."""
+    """The tasks of all `TaskBackend`s of one kit; `backends` by alias."""
 
     def __init__(self, kit: QueueKit) -> None:
         self.kit = kit
-        self.backends: dict[str, tuple[type[TaskBackend], tuple[str, ...], Mapping[str, Any]]] = {}
+        self.backends: Mapping[str, Backend] = {}
         self._found: dict[str, Definition] = {}
         self._tasks: dict[str, Task[..., Any]] = {}
         self._missing: dict[str, None] = {}
@@ -65,9 +68,11 @@ class TasksFinder:
         """The alias whose options hold for jobs that carry none of their own."""
         return next(iter(self.backends), "")
 
-    def forget(self) -> None:
-        """The setting has changed: who is connected, and what was found under its options."""
-        self.backends.clear()
+    def serve(self, backends: Mapping[str, Backend]) -> None:
+        """The setting has changed, or is read for the first time: what was found under another's options is not."""
+        if backends == self.backends:
+            return
+        self.backends = backends
         self._found.clear()
         self._templates.clear()
         self._missing.clear()
@@ -110,7 +115,7 @@ class TasksFinder:
         """The Task of a module path, imported if need be; None where the path leads to anything else."""
         if path in self._tasks:
             return self._tasks[path]
-        if path in self._missing or not self.backends or not all(part.isidentifier() for part in path.split(".")):
+        if path in self._missing or not self.backends or not _may_be(path):
             return None
         found = _imported(path) or declared.get(path)
         if found is None:
@@ -244,6 +249,11 @@ def _fit(value: object) -> Any:
         raise Unfit(str(error)) from None
 
 
+def _may_be(path: str) -> bool:
+    """Whether a worker may import something for this path: not what runs a program (`__main__`)."""
+    return all(part.isidentifier() and not part.startswith("__") for part in path.split("."))
+
+
 def _imported(path: str) -> Task[..., Any] | None:
     """Import the module that the path begins with, and look the rest up in it."""
     parts = path.split(".")
@@ -256,7 +266,7 @@ def _imported(path: str) -> Task[..., Any] | None:
                 continue
             log.exception("module %s of task %s cannot be imported", name, path)
             return None
-        except Exception:
+        except (Exception, SystemExit):
             log.exception("module %s of task %s cannot be imported", name, path)
             return None
         for part in parts[cut:]:
