@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from queuekit.cli.scaffold import write
+from tests.architecture import ROOT
 from tests.cli.conftest import Ran, Shell
 
 RUFF = str(Path(sys.executable).parent / "ruff")
@@ -177,6 +179,22 @@ def test_a_project_whose_file_names_the_app_and_the_package(empty: Shell) -> Non
     assert empty("new", "queue", "mail", "--layout", "one-file").code == 0
     assert (empty.folder / "shop/mail.py").read_text().startswith("from shop.kit import queue\n")
     assert [row["task"] for row in empty("tasks", "--json").json] == ["mail"]
+
+
+def test_the_page_shows_what_is_written(empty: Shell) -> None:
+    page = (ROOT / "docs/frameworks.md").read_text()
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    ours = [text.split("&& ")[-1].split() for kind, text in blocks if kind == "sh"]
+    assert [words[:3] for words in ours] == [
+        ["queuekit", "init", "shop"], ["queuekit", "new", "queue"], ["queuekit", "worker", "jobs:kit"]
+    ]  # fmt: skip
+    assert empty(*ours[0][1:]).code == 0
+    empty.folder /= "shop"
+    assert empty(*ours[1][1:]).code == 0
+    (lines,) = [text for kind, text in blocks if kind == "python"]
+    assert lines in (empty.folder / "jobs.py").read_text()
+    (tree,) = [text for kind, text in blocks if kind == "text"]
+    assert re.findall(r"(\w+\.py)", tree) == ["__init__.py", "constants.py", "types.py", "producer.py", "processor.py"]
 
 
 # ------------------------------------------------------------ applications of a framework
