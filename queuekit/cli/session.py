@@ -111,7 +111,7 @@ class Session:
             self._kit = apps.load(name)
         else:
             self._kit = self._hosted(self.host)
-            apps.imports(self._kit, self.host.prog)
+            apps.imports(self._kit, "the app")
         self.imported = True
         return self._kit
 

@@ -118,6 +118,19 @@ def test_errors_are_told_by_the_programs_name_and_exit_codes_come_back(
     assert "redis://127.0.0.1:1 (chosen by --url)" in capsys.readouterr().err
 
 
+def test_a_module_of_tasks_that_fails_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "failing_tasks.py").write_text("import nothing_of_this_name\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert run(QueueKit("memory://", imports=["failing_tasks"]), "worker") == 2
+    finally:
+        sys.path.remove(str(tmp_path))
+    said = capsys.readouterr().err
+    assert said.count(PROG) == 1
+    assert "failing_tasks.py" in said
+    assert "No module named 'nothing_of_this_name'" in said
+
+
 def test_a_worker_runs_the_programs_tasks(kit: QueueKit) -> None:
     job = kit.tasks()["double"].enqueue(n=4)
     assert run(kit, "worker", "--burst") == 0
