@@ -366,8 +366,10 @@ def test_a_task_waits_for_the_commit(shop: Any, kit: DjangoKit, root: Any, said:
             assert (result.enqueued_at, result.status.value, told, kit.health()) == (None, "READY", [], {})
             with pytest.raises(root.TaskResultDoesNotExist):
                 result.refresh()
-        assert result.enqueued_at is not None
+        assert result.enqueued_at is None  # as it was taken
+        result.refresh()
         assert [(name, one) for name, _, one in told] == [("task_enqueued", result)]
+        assert result.enqueued_at == told[0][2].enqueued_at
         assert shop.bare.get_result(result.id) == result
         work(kit)
         result.refresh()
@@ -432,6 +434,7 @@ def test_coroutines_wait_for_the_transaction_of_their_view(shop: Any, kit: Djang
         with transaction.atomic():
             result = async_to_sync(shop.bare.aenqueue)()
             assert (result.enqueued_at, told, kit.health()) == (None, [], {})
+        result.refresh()
         assert [(name, one) for name, _, one in told] == [("task_enqueued", result)]
 
 
@@ -452,7 +455,7 @@ def test_a_receiver_that_raises_behind_the_commit_stops_nobody(
     finally:
         root.task_enqueued.disconnect(receive)
     assert called == [1]
-    assert shop.bare.get_result(result.id) == result
+    assert shop.bare.get_result(result.id).enqueued_at is not None
     assert "of the receiver" in caplog.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -152,9 +153,12 @@ class TaskBackend(BaseTaskBackend):
         return result
 
     def _written(self, handle: JobHandle[Any], result: TaskResult[..., Any]) -> None:
-        """Behind the commit: what receivers raise must not keep other calls of the application from it."""
-        object.__setattr__(result, "enqueued_at", results.from_moment(results.enqueued_at(handle.id)))
-        for receiver, error in task_enqueued.send_robust(type(self), task_result=result):
+        """Behind the commit: what receivers raise must not keep other calls of the application from it.
+
+        The caller's result stays as it was taken, as Django says: refreshing it is the caller's.
+        """
+        told = replace(result, enqueued_at=results.from_moment(results.enqueued_at(handle.id)))
+        for receiver, error in task_enqueued.send_robust(type(self), task_result=told):
             if isinstance(error, Exception):
                 log.error("receiver %r of task_enqueued failed", receiver, exc_info=error)
 
