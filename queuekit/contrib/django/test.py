@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ class Queues:
         """See `drain`. Plain functions run in the thread of the test's transaction, as under `sync_to_async`."""
         ran: list[Job] = []
         while True:
-            await sync_to_async(self.commit)()
+            self.commit()
             more = await drain(self.kit, queue, threads=_TestThread(1))
             if not more:
                 return ran
@@ -78,7 +79,12 @@ class Queues:
 
     def commit(self) -> None:
         """Write what waits for the test's own transaction. The other methods do it first."""
-        if isinstance(self.kit.transactions, OpenTransactions):
+        if not isinstance(self.kit.transactions, OpenTransactions):
+            return
+        if _loop_runs():  # an async test: a plain call would be warned of
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(self.kit.transactions.commit_in_test, self.kit.access).result()
+        else:
             self.kit.transactions.commit_in_test(self.kit.access)
 
 

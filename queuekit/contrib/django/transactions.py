@@ -62,7 +62,7 @@ class OpenTransactions:
 
     def commit_in_test(self, access: Access) -> None:
         """Write to these stores what waits for nothing but the transaction around a TestCase, which never commits."""
-        for connection in connections.all(initialized_only=True):
+        for connection in list(self._tails):  # of any thread: an async test is not in that of its transaction
             if connection.in_atomic_block and _of_test(connection):
                 for hook in list(connection.run_on_commit):
                     call: object = hook[1]

@@ -56,6 +56,10 @@ class InOneTransaction(QueueTestMixin, TestCase):
         order = await Order.objects.acreate(name="tea")
         handle = await send_receipt.aenqueue(order.pk)
         assert await handle.astatus() == "uncommitted"
+        self.queues.assert_enqueued(send_receipt, {"pk": order.pk}, times=1)
+        other = await send_receipt.aenqueue(4711)
+        assert len(self.queues.jobs()) == 2
+        assert await other.acancel()
         assert [job.state for job in await self.queues.adrain()] == [State.COMPLETED]
         await order.arefresh_from_db()
         assert order.receipt == "for tea"
