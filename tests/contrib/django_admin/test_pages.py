@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import queuekit.contrib.django
-from queuekit import ConfigError, JobHandle, QueueKit, State, StoreUnavailable, ids
+from queuekit import ConfigError, Conflict, JobHandle, Queue, QueueKit, State, StoreUnavailable, ids
 from queuekit.domain.query import Change, Changed, No, Verb
 from tests.contrib.django_admin.pages import (
     JOBS,
@@ -369,6 +369,25 @@ def test_a_store_that_goes_away_in_the_middle_is_told_job_by_job(
     assert "q2" not in calls
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("the wire broke"), Conflict("it changes all the time")])
+def test_queues_that_were_paused_before_the_store_went_away_are_told(
+    shop: Shop, chief: Person, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    shop.kit.enqueue_many([shop.send.using(queue=queue).make("ada") for queue in ("a", "b", "c")])
+    real = Queue.pause
+
+    def fails(self: Queue, reason: str = "") -> None:
+        if self.name == "b":
+            raise error
+        real(self, reason)
+
+    monkeypatch.setattr(Queue, "pause", fails)
+    after = chief.send(QUEUES, action="pause", _selected_action=["a", "b", "c"])
+    assert messages(after) == [f"The store stopped answering at b: {error}", "Paused a."]
+    assert [one.paused is not None for one in shop.kit.health().values()] == [True, False, False]
+    assert str(error) in chief.send(f"{QUEUES}b/act/", status=503, act="pause")
+
+
 @pytest.mark.parametrize(
     ("no", "why"),
     [
@@ -398,9 +417,9 @@ def test_a_job_is_found_and_retried_wherever_its_queue_is(
         if phase != "arriving":
             move.leave()
             parcels = move.out()
-        if phase == "over":
-            move.bring(parcels)
-            move.forget(parcels)
+            if phase == "over":
+                move.bring(parcels)
+                move.forget(parcels)
         kit = worlds.kit(url, timeout=100 if phase == "on its way" else 2000)  # of an act that will not succeed
         monkeypatch.setattr(queuekit.contrib.django, "get_kit", lambda kit=kit: kit)
         after = chief.press(job, "retry")
@@ -430,12 +449,12 @@ def test_the_pages_pass_djangos_checks_and_live_on_another_site(shop: Shop, chie
     from django.test import override_settings
     from django.urls import path
 
+    from queuekit.contrib.django import models
     from queuekit.contrib.django.admin import JobAdmin, QueueAdmin
-    from queuekit.contrib.django.models import Job, Queue
 
     office = admin.AdminSite("back-office")
-    office.register(Job, JobAdmin)
-    office.register(Queue, QueueAdmin)
+    office.register(models.Job, JobAdmin)
+    office.register(models.Queue, QueueAdmin)
     assert [one for one in run_checks() if not str(one.id).startswith("queuekit.")] == []
 
     class Urls:

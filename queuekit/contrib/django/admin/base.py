@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import quote
@@ -19,32 +19,29 @@ from django.utils import timezone
 from queuekit import QueueKit
 from queuekit.domain.duration import format_duration
 from queuekit.domain.redact import redact
-from queuekit.errors import ConfigError, StoreError, StoreUnavailable
+from queuekit.errors import ConfigError, Conflict, QueueKitError, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     _Admin = admin.ModelAdmin[models.Model]
 else:
     _Admin = admin.ModelAdmin  # it takes no type arguments while it runs
 
-P = ParamSpec("P")
-A = TypeVar("A", bound="StoreAdmin")
+V = TypeVar("V", bound=Callable[..., HttpResponse])
 _log = logging.getLogger("queuekit.django")
 NAMED = 10  # references a message names; of the others it gives the number
 
 
-def needs_store(
-    view: Callable[Concatenate[A, HttpRequest, P], HttpResponse],
-) -> Callable[Concatenate[A, HttpRequest, P], HttpResponse]:
+def needs_store(view: V) -> V:
     """A view that answers 503, and says why, where the store cannot be asked."""
 
     @functools.wraps(view)
-    def guarded(self: A, request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(self: StoreAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return view(self, request, *args, **kwargs)
-        except (StoreError, ConfigError) as error:
+        except (StoreError, ConfigError, Conflict) as error:
             return self.away(request, error)
 
-    return guarded
+    return cast("V", guarded)
 
 
 class StoreAdmin(_Admin):
@@ -74,12 +71,12 @@ class StoreAdmin(_Admin):
         }
         return TemplateResponse(request, f"queuekit/admin/{template}.html", whole, status=status)
 
-    def away(self, request: HttpRequest, error: StoreError | ConfigError) -> HttpResponse:
+    def away(self, request: HttpRequest, error: QueueKitError) -> HttpResponse:
         """The page that says why nothing can be shown or done. Status 503, as for a probe."""
         _log.warning("the admin cannot ask the store: %s", redact(str(error)))
         sent = request.method == "POST"
         context = {
-            "title": "The job store cannot be asked" if isinstance(error, StoreError) else "queuekit is not set up",
+            "title": "queuekit is not set up" if isinstance(error, ConfigError) else "The job store cannot be asked",
             "error": redact(f"{type(error).__name__}: {error}"),
             "sent": sent,
             "untouched": isinstance(error, StoreUnavailable) and error.outcome == "refused",

@@ -18,7 +18,7 @@ from queuekit.contrib.django.admin import listing, shown
 from queuekit.contrib.django.admin.base import StoreAdmin, local, needs_store, some, span
 from queuekit.contrib.django.models import Job, Queue
 from queuekit.domain import names
-from queuekit.errors import InvalidName
+from queuekit.errors import Conflict, InvalidName
 
 COLUMNS = ("waiting", "active", "delayed", "blocked", "parked", "failed", "completed")
 DONE = {"pause": "paused", "resume": "resumed"}
@@ -119,20 +119,20 @@ class QueueAdmin(StoreAdmin):
             raise PermissionDenied
         reason, user = request.POST.get("reason", "").strip()[:500], request.user.get_username()
         there, kit, done = set(self._names()), self.get_kit(), list[str]()
+        for name in sorted(set(chosen) - there):
+            self.tell(request, messages.WARNING, f"There is no queue {name:.200}.")
+        wanted = [name for name in chosen if name in there]
         try:
-            for name in chosen:
-                if name not in there:
-                    self.tell(request, messages.WARNING, f"There is no queue {name:.200}.")
-                    continue
+            for name in wanted:
                 if verb == "pause":
                     kit.queue(name).pause(f"{reason} ({user})" if reason else f"by {user}")
                 else:
                     kit.queue(name).resume()
                 done.append(name)
-        except StoreError as error:
+        except (StoreError, Conflict) as error:
             if not done:
                 raise
-            self.tell(request, messages.ERROR, f"The store stopped answering at {name}: {error}")
+            self.tell(request, messages.ERROR, f"The store stopped answering at {wanted[len(done)]}: {error}")
         if done:
             said = f"{DONE[verb].capitalize()}{f': {reason}' if reason and verb == 'pause' else ''}."
             self.remember(request, done, said=said)
