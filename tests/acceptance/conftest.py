@@ -11,6 +11,12 @@ import pytest
 from queuekit import QueueKit
 
 
+@pytest.fixture(autouse=True)
+def no_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The facades find their kit as in a process without a framework."""
+    monkeypatch.setattr("queuekit.compat.current._held", {})
+
+
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[QueueKit]:
     """A kit on a SQLite file of its own."""
