@@ -84,7 +84,8 @@ class Session:
         if self._kit is None:
             settings = self.settings
             if self.host is None or {"QUEUEKIT_URL", "QUEUEKIT_NAMESPACE"} & {*self.given}:
-                self._kit = QueueKit(settings=settings)
+                # under its own name: in another program "default" is that program's
+                self._kit = QueueKit(settings=settings, name="default" if self.host is None else self.host.prog)
             else:
                 self._kit, self.imported = self._hosted(self.host), True
         return self._kit

@@ -15,6 +15,7 @@ import pytest
 
 from queuekit import QueueKit
 from queuekit.cli import embed
+from queuekit.handle import KITS
 from queuekit.settings import VARIABLES
 from queuekit.settings.mapped import mapped
 
@@ -93,6 +94,7 @@ def test_another_store_and_namespace_can_be_named_for_one_command(
     assert run(kit, "-u", other, "ping", "--json") == 0
     assert json.loads(capsys.readouterr().out)["chosen_by"] == "--url"
     assert {name for name in VARIABLES if name in os.environ} == set()
+    assert KITS["default"] is kit, "handles that travelled come back to the program's kit"
     assert [before.status(), kit.job("work/two").status(), kit.job("work/three").status()] == [
         "waiting",
         *["unknown"] * 2,
