@@ -33,6 +33,16 @@ def found(said: object, *, debug: bool = True) -> list[tuple[str, str]]:
         return [(str(one.id), f"{one.msg} {one.hint or ''}") for one in check(None)]
 
 
+def test_the_public_names_are_these() -> None:
+    import queuekit.contrib.django as package
+    from queuekit.contrib.django import test
+
+    assert package.__all__ == ["DjangoKit", "TaskBackend", "at_once", "get_kit", "kit", "task_options"]
+    assert test.__all__ == ["QueueTestMixin", "Queues", "queue_testing"]
+    assert [one for module in (package, test) for one in module.__all__ if not hasattr(module, one)] == []
+    assert not hasattr(package, "anything_else")
+
+
 @pytest.mark.parametrize(
     ("said", "id", "text"),
     [

@@ -82,6 +82,10 @@ def test_what_is_sold_is_done_over_fresh_connections(kit: QueueKit, tables: Path
     later = [look.enqueue("alook") for _ in range(2)]
     if store == "redis":  # the installed command finds the project as well
         ended = run([*DOOR, "worker", "--burst"], env_of(kit, tables, QUEUEKIT_APP="queuekit.contrib.django:get_kit"))
+    elif store == "mongo":  # and by a task module of it
+        ended = run(
+            [*DOOR, "-A", "tests.contrib.django_project.shop.tasks:kit", "worker", "--burst"], env_of(kit, tables)
+        )
     else:
         ended = run([*MANAGE, "queuekit", "worker", "--burst"], env_of(kit, tables, DJANGO_DEBUG="1"))
     assert ended.returncode == 0, ended.stderr

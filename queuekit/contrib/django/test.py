@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 else:
     _Case = object
 
+__all__ = ["QueueTestMixin", "Queues", "queue_testing"]
+
 
 class Queues:
     """The jobs of a test. What waits for the test's own transaction counts as committed; what waits for an
