@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
@@ -55,6 +60,30 @@ def test_S1_3_an_endpoint_of_fastapi_answers_that_it_is_queued(bare: None, monke
         answer = client.put("/orders/o1", json=ORDER)
         assert (answer.status_code, answer.json()) == (202, ANSWER)
         assert [job.result for job in test.drain()] == ["charged 12.50 EUR to ada"]
+
+
+def test_S1_3_an_endpoint_of_django_answers_that_it_is_queued(bare: None, tmp_path: Path) -> None:
+    code = """if True:
+        import django, json
+        django.setup()
+        from django.core.management import call_command
+        from django.test import Client
+        from queuekit.contrib.django import kit
+        call_command("migrate", verbosity=0)
+        answer = Client(headers={"host": "localhost"}).post(
+            "/orders/", {"email": "ada@example.com", "cents": 1250}, content_type="application/json"
+        )
+        print(json.dumps([answer.status_code, answer.json(), kit.job(answer.json()["job"]).status()]))
+    """
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "SITE_DATA": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "examples" / "django_site", env=env, capture_output=True, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    status, answer, state = json.loads(ran.stdout)
+    assert (status, answer["queued"], state) == (202, True, "waiting")
+    assert answer["job"].startswith("payments/")
 
 
 def test_S1_8_an_endpoint_is_given_its_queue_by_name(bare: None) -> None:
