@@ -18,6 +18,7 @@ from queuekit import ConfigError, InvalidName, InvalidOption, PayloadError, Prio
 from queuekit.compat import agenda
 from queuekit.compat.agenda import JobProcessor
 from queuekit.compat.agenda.border import before_label, to_ours
+from queuekit.producing import seeking
 from queuekit.recipes import Booking, BookingReminder, EmailNotification, PaymentReminder
 from queuekit.testing import TestKit
 
@@ -80,6 +81,30 @@ def test_an_id_of_ones_own_is_one_job_until_it_is_cancelled(jobs: JobProcessor) 
     jobs.schedule_job("custom_job_id", first + timedelta(hours=1), "custom_job_type", {"customField": "new"})
     after = jobs.get_job_status("custom_job_id")
     assert (after.status, after.data) == ("scheduled", {"customField": "new"})  # the id was free again
+    assert jobs.list_jobs().total == 1
+
+
+def test_two_that_schedule_a_cancelled_id_at_once_make_one_job_and_remove_none(
+    jobs: JobProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = now(jobs) + timedelta(hours=1)
+    jobs.schedule_job("j", at, "t")
+    jobs.cancel_job("j")
+    record = seeking.record
+
+    async def meanwhile(*args: Any) -> Any:
+        found = await record(*args)
+        monkeypatch.setattr(seeking, "record", record)
+        assert found is not None
+        if isinstance(jobs.kit, TestKit):
+            jobs.kit.clock.travel(seconds=1)
+        jobs.schedule_job("j", at, "t", {"by": "the other"})  # between the look and the removal
+        return found
+
+    monkeypatch.setattr(seeking, "record", meanwhile)
+    jobs.schedule_job("j", at, "t", {"by": "me"})
+    status = jobs.get_job_status("j")
+    assert (status.status, status.data) == ("scheduled", {"by": "the other"})
     assert jobs.list_jobs().total == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flask import Flask, current_app
@@ -60,3 +61,37 @@ def test_in_flask_a_processor_runs_in_the_app_it_was_added_in() -> None:
     found = apps[0].extensions["queuekit"]
     assert isinstance(found, AppKit)
     kit.close()
+
+
+def test_in_django_a_changed_bookings_reminders_change_with_the_commit(django: None, django_db: None) -> None:
+    from django.db import transaction
+
+    jobs = JobProcessor("compat-bookings")
+    at = datetime.now(UTC) + timedelta(days=3)
+
+    def booking(days: int, place: str = "Downtown") -> dict[str, Any]:
+        date = at + timedelta(days=days)
+        return {"bookingId": "b", "customerId": "c", "customerEmail": "e", "bookingDate": date, "location": place}
+
+    def scheduled() -> set[str]:
+        found: list[Any] = [job.data for job in jobs.list_jobs(status="scheduled").jobs]
+        return {f"{data['booking_date'][:10]} {data['location']}" for data in found}
+
+    first, second = f"{at:%Y-%m-%d} Downtown", f"{at + timedelta(days=1):%Y-%m-%d} Downtown"
+    jobs.schedule_booking_reminders(booking(0))
+    with transaction.atomic():
+        jobs.reschedule_booking_reminders(booking(0), booking(1))
+        transaction.set_rollback(True)
+    assert scheduled() == {first}  # the booking has not changed, and its reminders are there
+    with transaction.atomic():
+        assert len(jobs.reschedule_booking_reminders(booking(0), booking(1))) == 3
+        assert scheduled() == {first}
+    assert scheduled() == {second}
+    with transaction.atomic():
+        jobs.reschedule_booking_reminders(booking(1), booking(1, "Harbour"))
+        transaction.set_rollback(True)
+    assert scheduled() == {second}
+    with transaction.atomic():
+        jobs.reschedule_booking_reminders(booking(1), booking(1, "Harbour"))
+    assert scheduled() == {second.replace("Downtown", "Harbour")}
+    jobs.kit.queue("compat-bookings").obliterate(confirm="compat-bookings")

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from queuekit import JSON, JobHandle, Page, QueueHealth, QueueKit
 from queuekit.producing.access import Entry
+from queuekit.producing.newjob import Register
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Door(Protocol):
     async def op(self, op: Callable[[Entry], Coroutine[Any, Any, T]]) -> T: ...
 
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any: ...
+
+    async def opened(self) -> Register | None: ...
 
 
 class Blocking:
@@ -48,6 +51,9 @@ class Blocking:
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any:
         return getattr(handle, verb)(*args)
 
+    async def opened(self) -> Register | None:
+        return None if self.kit.transactions is None else self.kit.transactions.opened()
+
 
 class Awaiting:
     """Through the running loop's store."""
@@ -69,3 +75,6 @@ class Awaiting:
 
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any:
         return await getattr(handle, f"a{verb}")(*args)
+
+    async def opened(self) -> Register | None:
+        return None if self.kit.transactions is None else await self.kit.transactions.aopened()

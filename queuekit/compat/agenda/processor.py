@@ -66,36 +66,40 @@ class JobProcessor:
         aware datetime, a timedelta, "in 5 minutes" or None for now; `priority` is "low", "normal", "high" … or
         Agenda's number, the higher first. Raises PayloadError where the data does not fit one of the six types.
         """
-        return direct(scheduling.schedule(self._blocking, self.queue, id, when, type, data, priority))
+        return direct(scheduling.schedule(self._blocking, self.queue, id, when, type, data, priority)).id
 
     async def aschedule_job(
         self, id: str | None, when: When, type: str, data: Any = None, *, priority: Any = None
     ) -> str:
         """See `schedule_job`."""
-        return await scheduling.schedule(self._awaiting, self.queue, id, when, type, data, priority)
+        return (await scheduling.schedule(self._awaiting, self.queue, id, when, type, data, priority)).id
 
     def schedule_email_notification(
         self, email: EmailNotification | Mapping[str, Any], when: When = None, *, id: str | None = None
     ) -> str:
         """A mail at a time: to, subject, template, data, and a priority if you like; the job's id."""
-        return direct(scheduling.email(self._blocking, self.queue, id, when, email))
+        return direct(scheduling.email(self._blocking, self.queue, id, when, email)).id
 
     async def aschedule_email_notification(
         self, email: EmailNotification | Mapping[str, Any], when: When = None, *, id: str | None = None
     ) -> str:
         """See `schedule_email_notification`."""
-        return await scheduling.email(self._awaiting, self.queue, id, when, email)
+        return (await scheduling.email(self._awaiting, self.queue, id, when, email)).id
 
     def schedule_booking_reminders(self, booking: Booking | Mapping[str, Any]) -> list[str]:
         """Its reminders, 24 h, 1 h and 15 min before unless told else; the ids of those whose time has not passed.
 
         The ids hold the booking's id and date: called again for the same booking it makes nothing twice.
         """
-        return direct(scheduling.reminders(self._blocking, self.queue, self._reminders, booking))
+        return [
+            handle.id for handle in direct(scheduling.reminders(self._blocking, self.queue, self._reminders, booking))
+        ]
 
     async def aschedule_booking_reminders(self, booking: Booking | Mapping[str, Any]) -> list[str]:
         """See `schedule_booking_reminders`."""
-        return await scheduling.reminders(self._awaiting, self.queue, self._reminders, booking)
+        return [
+            handle.id for handle in await scheduling.reminders(self._awaiting, self.queue, self._reminders, booking)
+        ]
 
     def cancel_booking_reminders(self, booking: Booking | Mapping[str, Any]) -> int:
         """Cancel what is left of a booking's reminders, all together; how many."""
@@ -109,21 +113,26 @@ class JobProcessor:
         self, before: Booking | Mapping[str, Any], after: Booking | Mapping[str, Any]
     ) -> list[str]:
         """A booking has changed: reminders of the new one first, then those of the old one are cancelled; the ids."""
-        return direct(scheduling.change(self._blocking, self.queue, self._reminders, before, after))
+        return [
+            handle.id
+            for handle in direct(scheduling.change(self._blocking, self.queue, self._reminders, before, after))
+        ]
 
     async def areschedule_booking_reminders(
         self, before: Booking | Mapping[str, Any], after: Booking | Mapping[str, Any]
     ) -> list[str]:
         """See `reschedule_booking_reminders`."""
-        return await scheduling.change(self._awaiting, self.queue, self._reminders, before, after)
+        return [
+            handle.id for handle in await scheduling.change(self._awaiting, self.queue, self._reminders, before, after)
+        ]
 
     def schedule_payment_reminders(self, payment: PaymentReminder | Mapping[str, Any]) -> str:
         """The reminder of a payment, 24 h before it is due unless told else, at once where that has passed; its id."""
-        return direct(scheduling.payment(self._blocking, self.queue, self._notice, payment))
+        return direct(scheduling.payment(self._blocking, self.queue, self._notice, payment)).id
 
     async def aschedule_payment_reminders(self, payment: PaymentReminder | Mapping[str, Any]) -> str:
         """See `schedule_payment_reminders`."""
-        return await scheduling.payment(self._awaiting, self.queue, self._notice, payment)
+        return (await scheduling.payment(self._awaiting, self.queue, self._notice, payment)).id
 
     def every(self, interval: object, type: str, data: Any = None) -> str:
         """Again and again. Raises Unsupported: schedules come with queuekit 0.2."""

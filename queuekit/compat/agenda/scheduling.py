@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from queuekit import PayloadError, State, clock
+from queuekit import JSON, JobHandle, PayloadError, QueueKit, QueueKitError, State, clock
 from queuekit.compat.agenda.border import When, dates_as_text, snake, to_ours, when_options
-from queuekit.compat.agenda.door import Door
+from queuekit.compat.agenda.door import Blocking, Door
 from queuekit.domain.query import Change, Verb
+from queuekit.domain.redact import redact
 from queuekit.producing import seeking
 from queuekit.producing.access import Entry
+from queuekit.producing.newjob import Later
 from queuekit.recipes import JOB_TYPES, Booking, BookingReminder, EmailNotification, PaymentReminder, typed
+from queuekit.store.direct import direct
+
+log = logging.getLogger("queuekit.compat")
 
 
 async def schedule(
     door: Door, queue: str, id: str | None, when: When, type: str, data: Any, priority: Any, **options: Any
-) -> str:
+) -> JobHandle[JSON]:
     """See `JobProcessor.schedule_job`; `options` are a job's."""
     options |= when_options(when)
     if priority is not None:
@@ -27,12 +33,12 @@ async def schedule(
     if id is not None:
         options["id"] = id
         await door.op(lambda at: _free(door, at, queue, id))
-    return (await door.enqueue(queue, type, _payload(type, data), **options)).id
+    return await door.enqueue(queue, type, _payload(type, data), **options)
 
 
 async def email(
     door: Door, queue: str, id: str | None, when: When, message: EmailNotification | Mapping[str, Any]
-) -> str:
+) -> JobHandle[JSON]:
     """See `JobProcessor.schedule_email_notification`."""
     priority = None
     if isinstance(message, Mapping):
@@ -42,7 +48,7 @@ async def email(
     return await schedule(door, queue, id, when, "email_notification", message, priority)
 
 
-async def payment(door: Door, queue: str, notice: int, given: PaymentReminder | Mapping[str, Any]) -> str:
+async def payment(door: Door, queue: str, notice: int, given: PaymentReminder | Mapping[str, Any]) -> JobHandle[JSON]:
     """See `JobProcessor.schedule_payment_reminders`."""
     due = typed(PaymentReminder, snake(given) if isinstance(given, Mapping) else given)
     moment = _aware("due_date", due.due_date)
@@ -53,11 +59,11 @@ async def payment(door: Door, queue: str, notice: int, given: PaymentReminder | 
 # ---------------------------------------------------------------- the reminders of a booking
 async def reminders(
     door: Door, queue: str, offsets: Mapping[str, int], given: Booking | Mapping[str, Any]
-) -> list[str]:
+) -> list[JobHandle[JSON]]:
     """See `JobProcessor.schedule_booking_reminders`."""
     booking = _booking(given)
     now = clock.to_datetime((await door.op(lambda at: at.ask(partial(at.store.count, queue)))).now)
-    ids = []
+    made = []
     for label, ms in offsets.items():
         moment = booking.booking_date - timedelta(milliseconds=ms)
         if moment > now:
@@ -65,8 +71,8 @@ async def reminders(
             own = _id(booking, label)
             # behind the booking nobody wants it any more: a worker that was away so long sends none
             until = {"expires": booking.booking_date}
-            ids.append(await schedule(door, queue, own, moment, "booking_reminder", reminder, None, **until))
-    return ids
+            made.append(await schedule(door, queue, own, moment, "booking_reminder", reminder, None, **until))
+    return made
 
 
 async def cancel(door: Door, queue: str, offsets: Mapping[str, int], given: Booking | Mapping[str, Any]) -> int:
@@ -81,17 +87,41 @@ async def change(
     offsets: Mapping[str, int],
     before: Booking | Mapping[str, Any],
     after: Booking | Mapping[str, Any],
-) -> list[str]:
+) -> list[JobHandle[JSON]]:
     """See `JobProcessor.reschedule_booking_reminders`. Killed in between it leaves a reminder too many, never none."""
     old, new = _booking(before), _booking(after)
-    outdated = {_id(old, label) for label in offsets}
-    ids = await reminders(door, queue, offsets, new)
-    for label in offsets:
-        if _id(new, label) in outdated.intersection(ids):  # the date is the same: what stands gets the new details
-            reminder = BookingReminder(**dataclasses.asdict(new), before=label)
-            await door.do(door.kit.job(_id(new, label), queue=queue), "replace", reminder)
-    await _withdraw(door, queue, sorted(outdated.difference(ids)), "the booking was changed")
-    return ids
+    made = await reminders(door, queue, offsets, new)
+    outdated = [_id(old, label) for label in offsets]
+    details = {_id(new, label): BookingReminder(**dataclasses.asdict(new), before=label) for label in offsets}
+    register = await door.opened()
+    if register is None:
+        await _outdate(door, queue, outdated, made, details)
+        return made
+    later = Later(door.kit, ())  # the new ones wait for a transaction: so do the old ones, which a rollback leaves
+    later.written = lambda: _outdate_behind(door.kit, queue, outdated, made, details)
+    register(later)
+    return made
+
+
+async def _outdate(
+    door: Door, queue: str, outdated: list[str], made: list[JobHandle[JSON]], details: Mapping[str, BookingReminder]
+) -> None:
+    """Cancel the reminders of before; where the date is the same, what stands gets the new details instead."""
+    kept = {handle.id for handle in made}
+    for same in kept.intersection(outdated):
+        await door.do(door.kit.job(same, queue=queue), "replace", details[same])
+    await _withdraw(door, queue, [one for one in outdated if one not in kept], "the booking was changed")
+
+
+def _outdate_behind(
+    kit: QueueKit, queue: str, outdated: list[str], made: list[JobHandle[JSON]], details: Mapping[str, BookingReminder]
+) -> None:
+    """The same behind a commit, which an error must not spoil; nothing where the new ones could not be written."""
+    try:
+        if all(handle.created is not None for handle in made):
+            direct(_outdate(Blocking(kit), queue, outdated, made, details))
+    except QueueKitError as error:
+        log.error("reminders of a changed booking are left: %s: %s", ", ".join(outdated), redact(str(error)))
 
 
 async def _withdraw(door: Door, queue: str, ids: list[str], reason: str) -> int:
