@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from queuekit import JobContext, Middleware, QueueKit, QueueOptions, Settings, WorkerOptions
 from queuekit.domain.events import JobEvent, JobFact
+from queuekit.domain.redact import redact
 from queuekit.errors import ConfigError, MissingExtra
 from queuekit.producing.access import Access
 from queuekit.producing.configuration import Configuration
@@ -78,6 +79,10 @@ class FlaskKit(QueueKit):
         A second time is nothing. Raises ConfigError for an app of another kit, and for keys of `app.config` that begin
         with QUEUEKIT_ and are none; a store is not asked.
         """
+        if not isinstance(app, Flask):
+            raise ConfigError(
+                f"{redact(repr(app)):.80} is no Flask app: write FlaskKit(app), or FlaskKit(url=…), kit.init_app(app)"
+            )
         known = app.extensions.get(KEY)
         if known is not None:
             if getattr(known, "parent", None) is self:

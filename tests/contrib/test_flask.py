@@ -135,6 +135,13 @@ def test_an_app_without_a_kit_or_with_another_is_told(kit: FlaskKit) -> None:
         kit.init_app(theirs)
 
 
+def test_a_url_in_the_apps_place_is_told() -> None:
+    with pytest.raises(
+        ConfigError, match=r"'redis://:\*\*\*@h' is no Flask app: write FlaskKit\(app\), or FlaskKit\(url="
+    ):
+        FlaskKit("redis://:secret@h")  # type: ignore[arg-type]  # as with QueueKit, where the URL comes first
+
+
 def test_init_app_twice_is_once(kit: FlaskKit) -> None:
     app = an_app(kit)
     before = of(app)
