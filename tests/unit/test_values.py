@@ -77,6 +77,24 @@ def test_ids_are_22_characters_unique_and_in_order_of_making() -> None:
     assert {len(i) for i in made} == {22}
 
 
+def test_an_id_says_when_it_was_made() -> None:
+    before = clock.now_ms()
+    said = ids.made_at(ids.job_id())
+    assert said is not None
+    assert before <= said <= clock.now_ms() + 1000  # ids of one moment may run ahead
+    for other in (
+        "",
+        "x",
+        "order-17",
+        "A" * 22,
+        "z" * 22,
+        ids.job_id()[:-1],
+        ids.job_id()[:-1] + "-",
+        ids.job_id() + "A",
+    ):
+        assert ids.made_at(other) is None
+
+
 def test_ids_made_by_threads_are_unique() -> None:
     made: list[str] = []
     threads = [threading.Thread(target=lambda: made.extend([ids.job_id() for _ in range(5000)])) for _ in range(4)]

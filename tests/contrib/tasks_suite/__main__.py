@@ -1,6 +1,6 @@
 """Fetch Django's own tests of its tasks framework, point them at our backend, run them with both module roots.
 
-Usage: python -m tests.contrib.tasks_suite [--root django|backport] [--keep FOLDER]
+Usage: python -m tests.contrib.tasks_suite [--root django|backport] [--contract] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -38,11 +38,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {HERE}")
     parser.add_argument("--root", choices=("django", "backport"))
     parser.add_argument("--keep", type=Path, help="unpack into this folder, and take what is there already")
+    parser.add_argument("--contract", action="store_true", help="our own tests, too, on that Django")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = unpacked(asked.keep or Path(folder))
         roots = [asked.root] if asked.root else ["django", "backport"]
-        return max(run(root, source, Path(folder)) for root in roots)
+        codes = [run(root, source, Path(folder)) for root in roots]
+        return max(codes + ([contract(source)] if asked.contract else []))
 
 
 def unpacked(folder: Path) -> Path:
@@ -78,6 +80,15 @@ def run(root: str, source: Path, work: Path) -> int:
     print(f"== {root}: Django {version.stdout.strip()}, tests of {source.name}", flush=True)
     command = [sys.executable, "-W", "ignore", "-m", f"{HERE}.runner", "tasks", *EXCLUDED]
     return subprocess.run(command, env=env, cwd=Path.cwd(), check=False).returncode
+
+
+def contract(source: Path) -> int:
+    """Our own tests of the backend, on Django's source tree: the other root than the one they have by default."""
+    tests = sorted(str(path) for path in Path("tests/contrib").glob("test_django_tasks*.py"))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(source), str(Path.cwd())])}
+    print(f"== contract: {source.name}", flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(command, env=env, check=False).returncode
 
 
 def pointed(text: str, root: str) -> str:
