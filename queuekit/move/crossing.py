@@ -97,6 +97,8 @@ class Crossing:
             room = 0 if made else 2 * total + ROOM  # a mover that died before it noted its room seated nobody in it
             await self.target.become(Home.ARRIVING, self.source.name, room=room)
             self._room = room or self._room
+        if source.home is Home.HERE:  # who knew the target from before asks the source for ids and keys from now on
+            await self.target.settled()
         away = source.home is Home.GONE and self.target.home is Home.HERE
         await self.source.become(Home.GONE if away else Home.MOVING, self.target.name)
         if source.home is Home.HERE:
@@ -170,6 +172,8 @@ class Crossing:
         for number in theirs.out:
             parcels = await self.source.checkout(number, self.flow.limit)
             if not parcels:
+                if number == self.flow.note.batch:  # it was removed at the source, so it had been compared
+                    self.flow.note.arrived = self.flow.note.left
                 continue
             batch = Batch(number, parcels)
             if number in own.taken:
@@ -193,6 +197,10 @@ class Crossing:
                 note.count(parcel.record.state.value, digest(parcel.record), -1)
         batch.parcels = [parcel for parcel in batch.parcels if parcel.record.id in arrived]
         batch.digests = [digest(parcel.record) for parcel in batch.parcels]
+        if counted:  # all else had been compared, also what was removed of this one before its mover died
+            note.arrived = note.left
+            for own in batch.digests:
+                note.arrive(own, -1)
         await self.flow.compare(batch, (), count=counted)
 
     async def _find_held(self, numbers: Iterable[int]) -> None:

@@ -100,6 +100,11 @@ class End:
         self._settled = self.waiter.monotonic() + max(0, self.stand.settles_at - self.stand.now) / 1000
         return self.stand
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether `settled` would not wait."""
+        return self._settled <= self.waiter.monotonic()
+
     async def settled(self) -> None:
         """Wait until no call that began before the last change of the authority can do anything here."""
         left = self._settled - self.waiter.monotonic()
@@ -115,6 +120,9 @@ class End:
         return await self._fenced(self.store.import_batch, self.queue, self.epoch, batch, parcels, keys, note)
 
     async def confirm(self, batch: int, ids: Sequence[str]) -> Confirmed:
+        """Not before calls that may not know of the stop are over: to them the id and the key of a job that left
+        would be free, and be taken once more."""
+        await self.settled()
         return await self._fenced(self.store.confirm, self.queue, self.epoch, batch, ids)
 
     async def restore(self, batch: int, ids: Sequence[str] | None = None) -> int:

@@ -1,11 +1,12 @@
 """Batches on their way: out of the source, into the target, read back and compared, and only then removed.
 
-Two lanes work at once: while the target takes one batch in, the source gives the next and forgets the one before.
+Three lanes work at once: while the target takes one batch in, the source gives the next and forgets the one before.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -25,6 +26,7 @@ from queuekit.store.retry import Waiter
 A = TypeVar("A")
 B = TypeVar("B")
 CHUNK: Final = 4 * 1024 * 1024  # bytes of held jobs in one import
+MOST: Final = 100  # batches that have arrived and wait for their removal
 NAMED: Final = 20  # ids in a message; all are in its `ids`
 
 
@@ -71,20 +73,27 @@ class Flow:
 
     async def run(self, *, history: bool) -> None:
         """Until the source has no more to give."""
-        done: Batch | None = None
+        done = deque[Batch]()  # arrived, and not removed yet
+        again = False  # a batch that was not wholly there went back to its line, maybe behind the last look at it
         ahead = await self._take(history=history)
         while ahead is not None:
-            following, _ = await both(self._give(done, history=history), self.bring(ahead))
-            done, ahead = ahead, following
-        if done is not None:
-            await self.settle(done)
-            if done.missing:
-                await self.run(history=history)
+            give = both(self._take(history=history), self._settle_some(done))
+            (following, missing), _ = await both(give, self.bring(ahead))
+            done.append(ahead)
+            again, ahead = again or missing, following
+        while done:
+            again = await self._settle_some(done, wait=True) or again
+        if again:
+            await self.run(history=history)
 
-    async def _give(self, done: Batch | None, *, history: bool) -> Batch | None:
-        if done is not None:
-            await self.settle(done)
-        return await self._take(history=history)
+    async def _settle_some(self, done: deque[Batch], *, wait: bool = False) -> bool:
+        """The first two, as soon as that may be; whether something of them was missing."""
+        missing = False
+        if self.source.is_settled or wait or len(done) >= MOST:
+            for batch in [done.popleft() for _ in range(min(2, len(done)))]:
+                await self.settle(batch)
+                missing = missing or bool(batch.missing)
+        return missing
 
     async def _take(self, *, history: bool) -> Batch | None:
         self.number += 2
@@ -109,6 +118,9 @@ class Flow:
                 queue=self.target.queue,
             ) from error
         await self.compare(batch, clashes)
+        again = {parcel.record.id: parcel.record.place for parcel in batch.parcels if not parcel.back}
+        self.note.pending |= {name: again[name] for name in batch.missing if name in again}
+        batch.parcels, batch.digests = [], []  # many may wait for their removal
         if between:
             await self.hold(between)
 
@@ -137,6 +149,7 @@ class Flow:
             if count:
                 self.note.arrive(own)
             batch.arrived.append(job.id)
+            self.note.pending.pop(job.id, None)
         self.note.compared = max(self.note.compared, batch.number)
         twice = [name for name in batch.missing if name in self._resent]
         if wrong or twice:

@@ -25,7 +25,9 @@ class Note:
     base: int = 0  # the first place of the room at the target
     room: int = 0
     last: list[Any] | None = None  # where the last waiting job stood at the source: line, priority, place, id
-    pending: dict[str, int] = field(default_factory=dict)  # places of running jobs that are not held yet
+    pending: dict[str, int] = field(
+        default_factory=dict
+    )  # places of jobs that are not there yet: running, or sent again
     source_epoch: int = 0  # that the source had: an older one there means that it rolled back
     began: int = 0  # ms of the source's clock, when it stopped giving claims
     arriving: int = 0  # ms of the target's clock, when it began to take in
@@ -43,9 +45,9 @@ class Note:
         self.moved[state] = self.moved.get(state, 0) + by
         self.left = (self.left + by * int.from_bytes(own)) % MODULUS
 
-    def arrive(self, own: bytes) -> None:
-        """Count a job as read back at the target."""
-        self.arrived = (self.arrived + int.from_bytes(own)) % MODULUS
+    def arrive(self, own: bytes, by: int = 1) -> None:
+        """Count a job as read back at the target; `by` -1 takes it back."""
+        self.arrived = (self.arrived + by * int.from_bytes(own)) % MODULUS
 
     def name(self, job: str) -> None:
         """Both sides may have run this job."""

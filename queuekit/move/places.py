@@ -60,7 +60,7 @@ class Places:
         for parcel in parcels:
             job = parcel.record
             self._parcels.pop(job.id, None)  # it ran when it was seen, and came back since
-            place = self.held.pop(job.id, None)
+            place = self.held.pop(job.id, self.note.pending.get(job.id))
             if job.state is not State.WAITING:
                 job.place = self.note.base if place is None else place
                 continue
@@ -71,7 +71,10 @@ class Places:
             if place is not None:
                 job.place = place
             elif self.note.last is not None and key < self.note.last:
-                job.place = self.note.base  # given back by a claim that began before and was not seen
+                if job.claims:
+                    job.place = self.note.base  # given back by a claim that began before and was not seen
+                else:
+                    self._rank(parcel)  # put there by a call that began before: behind those that were there
             else:
                 between += self._before(key)
                 self.note.last = key

@@ -11,7 +11,7 @@ import pytest
 
 from queuekit.domain.job import JobRecord, JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits
-from queuekit.domain.moving import Parcel
+from queuekit.domain.moving import Journal, Parcel
 from queuekit.domain.outcome import Ask, Home, Kind, Op, Outcome
 from queuekit.domain.query import Change, Verb, Where, WorkerBeat
 from queuekit.domain.state import Line, State
@@ -38,7 +38,7 @@ from queuekit.store.direct import direct
 from queuekit.store.parts import MovingStore
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.model import ModelStore, ModelWorld
-from tests.move.sim import Clock
+from tests.move.sim import Clock, Killed
 
 Q = "mail"
 
@@ -394,7 +394,90 @@ async def test_nothing_is_removed_that_does_not_read_back_as_sent(two: Two, wron
     assert (await two.here.get(Q, ["b"]))[0] is not None
     two.there = honest
     assert (await two.go(resume)).agrees
-    assert await two.ids(two.there, State.WAITING) == (["a", "b", "c"] if wrong == "other" else ["b", "a", "c"])
+    assert await two.ids(two.there, State.WAITING) == ["a", "b", "c"]
+
+
+class Late:
+    """A store whose clients may not know of a change for a while, and who is told what when."""
+
+    def __init__(self, store: ModelStore, clock: Clock, home: Home, told: list[tuple[str, int]]) -> None:
+        self._store, self._clock, self._home, self._told = store, clock, home, told
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._store, name)
+        if not asyncio.iscoroutinefunction(verb):
+            return verb
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            home = args[3] if name == "authority" else None
+            self._told.append((name if home is None else f"{name} {home}", self._clock.ms))
+            answer = await verb(*args, **kwargs)
+            return replace(answer, settles_at=self._clock.ms + 1250) if home is self._home else answer
+
+        return call
+
+
+async def test_a_job_that_left_keeps_its_id_and_key_while_producers_may_not_know_of_the_stop(two: Two) -> None:
+    """Or one of them would be told that the same job, or another under its key, was created."""
+    told: list[tuple[str, int]] = []
+    await two.put(two.here, *(f"j{n}" for n in range(9)))
+    two.here = Late(two.here, two.clock, Home.MOVING, told)
+    assert (await two.go(batch=2)).agrees
+    stopped = next(ms for name, ms in told if name == "authority moving")
+    removed = [ms for name, ms in told if name == "confirm"]
+    assert len(removed) == 5
+    assert min(removed) >= stopped + 1250
+    assert [name for name, ms in told if ms < stopped + 1250].count("checkout") >= 5, "meanwhile the others left"
+
+
+async def test_the_source_stops_when_producers_of_the_target_know_that_they_must_ask(two: Two) -> None:
+    told: list[tuple[str, int]] = []
+    await two.put(two.here, "a")
+    two.there = Late(two.there, two.clock, Home.ARRIVING, told)
+    two.here = Late(two.here, two.clock, Home.GONE, told)
+    assert (await two.go()).agrees
+    (arriving,) = (ms for name, ms in told if name == "authority arriving")
+    (moving,) = (ms for name, ms in told if name == "authority moving")
+    assert moving >= arriving + 1250
+
+
+class Dying:
+    """A source whose mover dies in its first confirm, when all of the batch, or all but one job, is removed."""
+
+    def __init__(self, store: ModelStore, spared: int) -> None:
+        self._store, self._spared, self.batch, self._listed = store, spared, 0, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def confirm(self, queue: str, epoch: int, batch: int, ids: list[str]) -> Any:
+        if self.batch:
+            return await self._store.confirm(queue, epoch, batch, ids)
+        self.batch, self._listed = batch, not self._spared
+        await self._store.confirm(queue, epoch, 10_001, ids[self._spared :])  # as by another, so that the list stays
+        raise Killed
+
+    async def journal(self, queue: str) -> Any:
+        journal = await self._store.journal(queue)
+        return Journal(epoch=1, out=[self.batch]) if journal is None and self._listed else journal
+
+    async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> Any:
+        if batch == self.batch and self._listed:
+            self._listed = False
+            return []
+        return await self._store.checkout(queue, epoch, batch, limit, history=history)
+
+
+@pytest.mark.parametrize("spared", [0, 1])
+async def test_a_mover_that_died_while_it_removed_leaves_sums_that_agree(two: Two, spared: int) -> None:
+    await two.put(two.here, "a", "b", "c")
+    two.here = Dying(two.here, spared)
+    with pytest.raises(Killed):
+        await two.go()
+    report = await two.go(resume)
+    assert report.queues[0].digest == report.queues[0].arrived
+    assert report.agrees
+    assert await two.ids(two.there, State.WAITING) == ["a", "b", "c"]
 
 
 async def test_what_a_person_changed_at_the_target_is_no_difference(two: Two) -> None:

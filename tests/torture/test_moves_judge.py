@@ -313,3 +313,46 @@ def test_jobs_within_the_declared_skew_may_swap_places() -> None:
 
 def test_a_breach_says_what_and_where() -> None:
     assert str(Breach(Rule.LOST, "a", "it is gone")) == "an acknowledged job is lost: a: it is gone"
+
+
+def moved_late() -> History:
+    """`d` was claimed at the source when `c`, which stood before it, had left already; the source stopped at 90."""
+    history = good()
+    history.stopped = 85, 90
+    history.runs[4] = run("d", 110, side=SOURCE)
+    return history
+
+
+def test_a_claim_that_could_not_know_of_the_stop_may_overtake_what_left() -> None:
+    assert rules(moved_late()) == {Rule.OVERTAKEN}, "where a stop holds at once"
+    assert rules(moved_late(), Promises(late=19)) == {Rule.OVERTAKEN}, "it was asked for 20 moments behind"
+    assert rules(moved_late(), Promises(late=20)) == set()
+
+
+def test_a_claim_made_before_the_stop_may_not_overtake() -> None:
+    history = moved_late()
+    history.stopped = 150, 155
+    assert rules(history, Promises(late=20)) == {Rule.OVERTAKEN}
+    history.stopped = None
+    assert rules(history, Promises(late=20)) == {Rule.OVERTAKEN}
+
+
+def test_a_claim_at_the_target_may_not_overtake_however_late_the_source_is() -> None:
+    history = good()
+    history.stopped = 85, 90
+    history.runs[4].invoked, history.runs[4].given = 298, 299
+    assert rules(history, Promises(late=1000)) == {Rule.OVERTAKEN}
+
+
+def test_what_the_source_took_during_the_move_may_come_behind_what_the_target_took() -> None:
+    """`late` was acknowledged by the source at 151; `e` was asked for at the target at 200, and ran first."""
+    history = good()
+    history.asked.append(asked(7, "late", 150))
+    history.runs.append(run("late", 310))
+    history.final.append(final("late"))
+    history.totals = {"enqueued": 7, "completed": 7}
+    history.stopped = 140, 145
+    assert rules(history) == {Rule.OVERTAKEN}
+    assert rules(history, Promises(late=20)) == set()
+    history.stopped = 152, 155
+    assert rules(history, Promises(late=20)) == {Rule.OVERTAKEN}, "it was there when the source stopped"

@@ -361,9 +361,9 @@ def touch(queue: str) -> Write:
     return Write(filter={"_id": queue}, update={"$inc": {"gate": 1}}, upsert=True)
 
 
-def ensure(queue: str) -> Write:
+def ensure(queue: str, **said: object) -> Write:
     """Let a queue have its document."""
-    return Write(filter={"_id": queue}, update={"$setOnInsert": {"rev": 0, "epoch": 0}}, upsert=True)
+    return Write(filter={"_id": queue}, update={"$setOnInsert": {"rev": 0, "epoch": 0, **said}}, upsert=True)
 
 
 def await_job(id: str) -> Write:

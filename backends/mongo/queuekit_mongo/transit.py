@@ -18,6 +18,10 @@ from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, WAIT_ORDER, Find, Wr
 GATES: Final = 256  # documents of a queue that transactions of producers write to, one each
 LATE: Final = 1250  # ms: for a second a producer trusts what it read of the queue (seam.md 8); a quarter to spare
 _ABSENT: Final[Document] = {"$exists": False}
+TAKEN_IN: Final[Document] = {
+    "$gte": "move:",
+    "$lt": "move;",
+}  # the `op` of a job that a mover brought: no call made it here
 _LEFT: Final = ("line", "at", "expiry")  # what the indexes see of a job
 _ENDED: Final = sorted(stored for state in TERMINAL for stored in (str(state), state + OWN))
 LEAVES: Final = ("waiting", "delayed", "parked", *_ENDED)
@@ -137,7 +141,8 @@ def bar(ids: Sequence[str], by: str) -> Write:
 def old(ids: Sequence[str], by: str, now: int) -> Document:
     """Of a batch, the jobs that no call which may still be repeated made, changed or ended."""
     there: Document = {"_id": {"$in": list(ids)}, "state": OUT, "out.by": by}
-    return there | {"created_at": {"$lte": now - STUB_KEPT}, "did": _ABSENT, "settled": _ABSENT}
+    made: Document = {"$or": [{"created_at": {"$lte": now - STUB_KEPT}}, {"op": TAKEN_IN}]}
+    return there | made | {"did": _ABSENT, "settled": _ABSENT}
 
 
 def remove(ids: Sequence[str], by: str, now: int) -> Write:

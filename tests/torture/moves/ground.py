@@ -31,6 +31,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.torture.moves.mover"])
 STORES = ("redis", "mongo", "sqlite")
 PAIRS = tuple(f"{one}-{other}" for one, other in itertools.permutations(STORES, 2))
+LATE = 1_000_000  # µs for which MongoDB's clients trust what they read of a queue (docs/decisions/084)
 SKEW = 250_000  # µs: MongoDB's declared 100 ms of places, and what it takes to see a new job
 
 
@@ -39,7 +40,7 @@ class ModelGround:
 
     name = "model-model"
     exact = True
-    skew = 0
+    skew = late = 0
 
     def __init__(self, faults: Faults | None = None) -> None:
         self._faults = faults
@@ -73,6 +74,7 @@ class RealGround:
         self.stores: dict[str, MovingStore] = {}
         self.exact = "mongo" not in name
         self.skew = 0 if self.exact else SKEW
+        self.late = LATE if name.startswith("mongo") else 0
         self.tick = now
         self.namespace = namespace
         self.names = dict(zip((SOURCE, TARGET), side_names(urls[SOURCE], urls[TARGET]), strict=True))

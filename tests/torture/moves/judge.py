@@ -110,6 +110,7 @@ class Promises:
     ends: str = TARGET  # SOURCE after an abort
     exact_totals: bool = True
     skew: int = 0  # moments within which jobs of different calls may swap places
+    late: int = 0  # moments for which the source's clients may go on by what they knew before it was told to stop
     doubled: frozenset[str] = frozenset()  # jobs the mover named as claimed after a rollback
     forgiven: frozenset[str] = frozenset()  # acknowledged by a server that rolled back before its replica had them
     least: int = 1  # jobs that were moved while others came and went
@@ -125,6 +126,7 @@ class History:
     standing: dict[str, str] = field(default_factory=dict)  # side -> home, "-" and whether it has a `to` or a journal
     totals: dict[str, int] = field(default_factory=dict)  # where the queue ended
     moved: int = 0  # jobs that the mover had in its hands
+    stopped: tuple[int, int] | None = None  # when the source was last seen to work, and first seen to move
 
 
 def check(history: History, promises: Promises) -> list[Breach]:
@@ -254,7 +256,8 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
     """A job that waited is claimed before all that were asked for behind it, at whichever side.
 
     Of each only the first claim counts. Where one was acknowledged by the target and the other by the source, the
-    one of the source goes first: nobody promises more.
+    one of the source goes first: nobody promises more. Nor between the two stores for what the source acknowledged
+    during the move, nor of claims that it was asked for so shortly after its stop that they may not know of it.
     """
     first = {job: runs[0] for job, runs in _by_job(history).items() if runs[0].claims == 1}
     made = {one.job: one for one in history.asked if one.created and one.answered is not None and not one.delayed}
@@ -267,6 +270,8 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
             if other.priority > one.priority or other is one or (other.side, one.side) == (TARGET, SOURCE):
                 continue
             theirs, ours = first[other.job], first[one.job]
+            if _late(history, promises, ours) or (one.side == TARGET and _during(history, promises, other)):
+                continue
             if other.call == one.call:
                 before = other.priority < one.priority or places[id(other)] < places[id(one)]
             else:
@@ -275,6 +280,22 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
             if before and theirs.invoked > ours.given and (other.answered or 0) + promises.skew < ours.invoked:
                 why = f"by {one.job} at the {ours.side} at {ours.given}; it was claimed at {theirs.given}"
                 yield Breach(Rule.OVERTAKEN, other.job, why)
+
+
+def _late(history: History, promises: Promises, run: Run) -> bool:
+    """Whether a claim of the source's may have been made without knowing that it had stopped."""
+    if not promises.late or history.stopped is None or run.side != SOURCE:
+        return False
+    before, seen = history.stopped
+    return run.given >= before and run.invoked <= seen + promises.late
+
+
+def _during(history: History, promises: Promises, one: Asked) -> bool:
+    """Whether the source may have acknowledged it when it had stopped."""
+    stopped, told = history.stopped, one.answered
+    return (
+        bool(promises.late) and one.side == SOURCE and stopped is not None and told is not None and told >= stopped[0]
+    )
 
 
 def _states(history: History, promises: Promises) -> Iterator[Breach]:

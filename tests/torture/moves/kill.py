@@ -43,6 +43,7 @@ class Ground(Protocol):
     stores: dict[str, MovingStore]
     exact: bool  # totals, and places given within one moment
     skew: int  # µs
+    late: int  # µs for which clients of the source may not know that it stopped
 
     def tick(self) -> int:
         """A moment, later than the one before."""
@@ -72,7 +73,10 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
     await seed(load)
     sides = [load.work(side, f"{side}{n}", slots=2) for side in (SOURCE, TARGET) for n in range(2)]
     workers = [asyncio.create_task(one) for one in (*sides, load.watch_target(LASTS[number % len(LASTS)]))]
+    if ground.late:
+        workers.append(asyncio.create_task(load.watch_source()))
     producers = [asyncio.create_task(one) for one in (load.produce(SOURCE, 60), load.produce_there(60))]
+    lives: list[Lived] = []
     try:
         async with asyncio.timeout(PATIENCE):
             lives = await script(load)
@@ -85,16 +89,16 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
             load.over.set()
             await asyncio.gather(*workers)
     except TimeoutError:
-        raise AssertionError(
-            f"{ground.name} {queue} ({load.about}) never came to rest: {await standing(load)}; {lives[-1:]}"
-        ) from None
+        said = f"{load.about}: never came to rest: {await standing(load)}; {[life.said for life in lives[-1:]]}"
+        breaches = [Breach(Rule.ENDLESS, queue, said)]
+        return Played(breaches=breaches, lives=lives, load=load, seconds=time.monotonic() - begun)
     finally:
         for task in (*workers, *producers):
             task.cancel()
         await asyncio.gather(*workers, *producers, return_exceptions=True)
     await final(load, ends)
     doubled = frozenset[str]().union(*(life.doubled for life in lives))
-    promises = Promises(ends=ends, exact_totals=ground.exact, skew=ground.skew, doubled=doubled)
+    promises = Promises(ends=ends, exact_totals=ground.exact, skew=ground.skew, late=ground.late, doubled=doubled)
     if ends == SOURCE:
         promises.least = 0
     breaches = check(load.history, promises)
@@ -162,7 +166,8 @@ class Table:
 
     def add(self, pair: str, scenario: str, aim: Aim | None, played: Played) -> Lived:
         """What one point gave; the life that was aimed at."""
-        aimed = played.lives[len(MODES[scenario]) - 1]
+        lived = played.lives[len(MODES[scenario]) - 1 :]
+        aimed = lived[0] if lived else Lived(killed=False, said="the move came to no end")
         self.moves += 1
         if aim is None:
             self._learn(pair, scenario, aimed.sites)
@@ -255,7 +260,7 @@ async def strike(
                 except AssertionError as error:
                     table.breaches.append((ground.name, scenario, aim, Breach(Rule.ENDLESS, "the move", str(error))))
                     break
-                if table.add(ground.name, scenario, aim, played).killed:
+                if table.add(ground.name, scenario, aim, played).killed or not played.lives:
                     break
 
     async with asyncio.TaskGroup() as group:

@@ -19,7 +19,7 @@ from queuekit.domain.outcome import Ask, Enqueued, Exchange, Home, Kind, Op, Out
 from queuekit.domain.state import State
 from queuekit.errors import Arriving, Moved, StoreUnavailable
 from queuekit.move.values import MovingStore
-from tests.torture.moves.judge import SOURCE, TARGET, Asked, History, Run
+from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Asked, History, Run
 
 R = TypeVar("R")
 LEASE = 600_000  # ms: nobody dies here, so nothing runs out
@@ -27,6 +27,7 @@ OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 WHO = PRODUCERS, WORKERS = "producers", "workers"
 PRIORITIES = (3, 5, 5, 5)
 LONG = "long"  # jobs whose first run lasts until the target has opened
+FORGOTTEN = "forgotten"  # a job of which nothing is kept but its key, which is held for a time
 GIVEN_BACK = "long1"  # and of these, the one whose worker is told to end
 TRACELESS = "long2"  # and the one of which nothing is kept once it completed
 
@@ -53,6 +54,7 @@ class Load:
         self._tick = tick
         self._random = random.Random(seed)
         self._calls = 0
+        self._empty = 0  # looks that saw nothing left, one behind the other
         self._lanes: dict[str, Op] = {}
         for side in OTHER:
             self.go_on(side)
@@ -269,7 +271,7 @@ class Load:
             kind = Kind.FAILED
         if run.job == GIVEN_BACK and run.claims == 1:
             kind = Kind.RELEASED
-        if run.job == TRACELESS:
+        if run.job in (TRACELESS, FORGOTTEN):
             kind = Kind.COMPLETED
         run.kind = kind.value
         return kind
@@ -279,6 +281,17 @@ class Load:
         await self._until(self._opened_there)
         await asyncio.sleep(lasts)
         self.opened.set()
+
+    async def watch_source(self) -> None:
+        """When the source stops: between the last look that saw it work and the first that did not."""
+        before = asked = self._tick()
+        while (await self.conf(SOURCE)).home is Home.HERE:
+            if self.over.is_set():
+                return
+            before = asked
+            await asyncio.sleep(0.01)
+            asked = self._tick()
+        self.history.stopped = before, self._tick()
 
     # ------------------------------------------------------------ looking
     async def _until(self, look: Callable[[], Awaitable[bool]]) -> None:
@@ -294,10 +307,17 @@ class Load:
         return self.over.is_set() or (conf.epoch > 0 and conf.home in (Home.HERE, Home.GONE))
 
     async def _at_rest(self) -> bool:
-        return not await self.left(SOURCE) and not await self.left(TARGET)
+        """A count is several looks, and a job may step aside between two: so the clients' word, or a hundred counts."""
+        if await self.left(SOURCE) or await self.left(TARGET):
+            self._empty = 0
+            return False
+        self._empty += 1
+        made = {one.job for one in self.history.asked if one.created}
+        return self._empty > 100 or made <= {run.job for run in self.history.runs if run.accepted and run.kind in ENDS}
 
     async def rested(self) -> None:
         """Until every job has ended."""
+        self._empty = 0
         await self._until(self._at_rest)
 
     async def left(self, side: str) -> int:

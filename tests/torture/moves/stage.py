@@ -11,7 +11,7 @@ from queuekit.domain.outcome import Home
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
 from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Final
-from tests.torture.moves.load import LONG, TRACELESS, Load
+from tests.torture.moves.load import FORGOTTEN, LONG, TRACELESS, Load
 
 SEEDED = 24  # plain ones
 
@@ -23,6 +23,8 @@ async def seed(load: Load, plain: int = SEEDED) -> None:
     declared = Limits(keep_completed=KEEP_ALL, keep_failed=KEEP_ALL, max_crashes=100)
     await store.configure(queue, replace(conf, declared=declared))
     await load.enqueue(SOURCE, [load.spec(f"old{n}") for n in range(4)])
+    unique = UniqueKey(FORGOTTEN, until="time", ttl=3_600_000)
+    await load.enqueue(SOURCE, [load.spec(FORGOTTEN, unique=unique, keep_completed=Retention(count=0))])
     worker = asyncio.create_task(load.work(SOURCE, "before"))
     await load.rested()
     load.crashes.add("before")

@@ -20,7 +20,7 @@ from queuekit_mongo.documents import GONE, OUT, Document
 from queuekit_mongo.port import MongoPort
 from queuekit_mongo.replies import Contended
 from queuekit_mongo.store.moving import atomic, number, queue_document
-from queuekit_mongo.store.room import CONF_AGE, Room
+from queuekit_mongo.store.room import CONF_AGE, FRESH, Room
 
 CHUNK: Final = 1000  # documents changed or removed by one command
 SPARE: Final = 10_000_000  # places between a room and those before all that others may give by an older document
@@ -30,7 +30,10 @@ TAKES: Final = frozenset({Home.HERE, Home.ARRIVING})  # jobs from producers
 async def authority(
     room: Room, queue: str, epoch: int, by: str, home: Home, to: str | None, *, places: int, add: Totals | None
 ) -> Standing:
-    await room.ensure(queue)
+    if home is Home.ARRIVING:
+        await room.ensure(queue, fresh=room.now())  # a queue that was not known: nobody goes on by what he read of it
+    else:
+        await room.ensure(queue)
     before = await room.view(queue)
     if room.replica and before.conf.home in TAKES and home not in TAKES:
         await _wait_for_transactions(room, queue)  # those open by now, while the queue still works
@@ -38,8 +41,8 @@ async def authority(
     await atomic(room, queue, wanted.write, by=by)
     room.forget(queue)
     view = await room.view(queue)
-    if home not in TAKES and not {"settles", "still"} <= view.doc.keys():
-        if room.replica:
+    if home is not Home.HERE and not {"settles", "still"} <= view.doc.keys():
+        if room.replica and home is not Home.ARRIVING:
             await _wait_for_transactions(room, queue)
         moment = transit.settles(room.names.queue(queue), epoch, transit.LATE + room.shift())
         if not (await room.port.bulk(QUEUES, [moment])).met:
@@ -52,7 +55,7 @@ async def authority(
     doc = view.doc
     return Standing(
         conf=view.conf, now=view.now, mark=int(doc.get("mark", 0)), base=int(doc.get("base", 0)),
-        settles_at=int(doc["settles"]) if "settles" in doc else view.now,
+        settles_at=max(view.now, int(doc.get("settles", 0))),
     )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ class _Wanted:
             gone.add("to")
         else:
             said["to"] = self.to
-        self._times(conf.home, said, gone)
+        self._times(conf.home, said, gone, fresh=doc.get("fresh", 0) > room.now() - FRESH // 2)
         if self.home is Home.GONE or (self.home is Home.HERE and self.to is None):
             counts["era"] = 1  # the journal of another era says nothing any more
         if self.places:
@@ -95,11 +98,16 @@ class _Wanted:
         if not (await port.bulk(QUEUES, [transit.become(key, doc, said, sorted(gone), counts)])).met:
             raise Contended(f"queue {queue}: another mover wrote its document meanwhile")
 
-    def _times(self, before: Home, said: Document, gone: set[str]) -> None:
+    def _times(self, before: Home, said: Document, gone: set[str], *, fresh: bool) -> None:
         """What a change of home says of calls under way, and of jobs that come after."""
         if self.home is Home.MOVING and before is not Home.MOVING:
             said["mark"] = self.room.cut()
-        if self.home in TAKES or before in TAKES:
+        gone.add("fresh")
+        if self.home is Home.ARRIVING and (fresh or before not in TAKES):
+            said["settles"] = said["still"] = 0  # nobody trusts a look at it by which it takes jobs unasked
+        elif self.home is Home.ARRIVING and before is Home.ARRIVING:
+            pass  # what the mover before noted holds
+        elif self.home in TAKES or before in TAKES:
             gone |= {"settles", "still"}
         elif self.home is not before:
             gone.add("settles")  # ends of jobs may come until then; producers were told long ago (`still`)

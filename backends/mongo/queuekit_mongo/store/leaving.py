@@ -17,7 +17,7 @@ from queuekit_mongo import parcels, queries, transit
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, OUT, Document
 from queuekit_mongo.port import MongoPort
-from queuekit_mongo.store.moving import atomic, mine, number, written
+from queuekit_mongo.store.moving import atomic, mine, number, still_mine, written
 from queuekit_mongo.store.room import Room
 
 ALIKE: Final = ("state", "rev", "line", "at", "expiry")  # in which the jobs that one statement checks out are alike
@@ -54,6 +54,8 @@ async def checkout(room: Room, queue: str, epoch: int, batch: int, limit: int, *
             now = room.now()
             return [parcels.outgoing(doc, now) for doc in out]
         await room.port.delete(JOBS, {"_id": key, "by": chosen["by"], "ids": []})  # all of it changed meanwhile
+        if not docs:
+            return []  # it was out before: its mover died when it had removed what is listed
 
 
 def _listed(key: str, batch: int, docs: Sequence[Mapping[str, Any]]) -> Document:
@@ -128,7 +130,7 @@ async def confirm(room: Room, queue: str, epoch: int, batch: int, ids: Sequence[
     """What is out goes without a transaction: nobody but its mover can touch it. All else in one."""
     key = room.names.move(queue, OUT, number(batch))
     names = [room.names.job(queue, name) for name in dict.fromkeys(ids)]
-    await mine(room.port, room, queue, epoch)
+    await still_mine(room.port, room, queue, epoch)
     listed = await room.port.find(queries.known([key], ("by", "ids")))
     removed = await _remove(room.port, names, listed[0]["by"], room.now()) if listed else 0
     if listed and removed == len(names) and {*names} == {*listed[0]["ids"]}:

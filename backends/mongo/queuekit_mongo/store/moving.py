@@ -64,10 +64,19 @@ async def _end_sessions(room: Room, queue: str, by: str) -> None:
 
 async def mine(port: MongoPort, room: Room, queue: str, epoch: int) -> None:
     """Raise Conflict unless `epoch` is the queue's. In a transaction nobody changes that before its end."""
-    key = room.names.queue(queue)
-    if not (await port.bulk(QUEUES, [transit.mine(key, epoch)])).met:
-        found = (await queue_document(port, room, queue)).get("epoch", 0)
-        raise Conflict(f"queue {queue}: its epoch is {found}, this mover's {epoch}")
+    if not (await port.bulk(QUEUES, [transit.mine(room.names.queue(queue), epoch)])).met:
+        raise await _conflict(port, room, queue, epoch)
+
+
+async def still_mine(port: MongoPort, room: Room, queue: str, epoch: int) -> None:
+    """The same without writing, for what meets only documents that this mover alone can know of."""
+    if (await queue_document(port, room, queue)).get("epoch", 0) != epoch:
+        raise await _conflict(port, room, queue, epoch)
+
+
+async def _conflict(port: MongoPort, room: Room, queue: str, epoch: int) -> Conflict:
+    found = (await queue_document(port, room, queue)).get("epoch", 0)
+    return Conflict(f"queue {queue}: its epoch is {found}, this mover's {epoch}")
 
 
 async def queue_document(port: MongoPort, room: Room, queue: str) -> Document:

@@ -27,6 +27,7 @@ from queuekit_mongo.ranks import Ranks
 from queuekit_mongo.statements import Write
 from queuekit_mongo.wakeup import Listeners
 
+FRESH: Final = 60_000  # ms for which nobody trusts what he read of a queue that a mover made known
 CONF_AGE: Final = 1.0  # seconds for which a producer trusts the queue's document it read (seam.md 8)
 CALLS_KEPT: Final = 10_000  # actors whose last call is remembered in this process
 TALLY_AGE: Final = 0.01  # seconds between two writes of a queue's totals by a producer
@@ -224,13 +225,15 @@ class Room:
 
     def is_old(self, view: View) -> bool:
         """Whether a queue may have begun to move, and its mover waited as long as it must, since this was read."""
+        if view.doc.get("fresh", 0) > view.now - FRESH:
+            return True
         return self.port.monotonic() - view.at > CONF_AGE or self.now() - view.now > CONF_AGE * 1000
 
-    async def ensure(self, queue: str) -> None:
+    async def ensure(self, queue: str, **said: object) -> None:
         """Let the queue have its document, if the last look at it saw none."""
         view = self._views.get(queue)
         if view is None or not view.doc:
-            await self.port.bulk(QUEUES, [queries.ensure(self.names.queue(queue))])
+            await self.port.bulk(QUEUES, [queries.ensure(self.names.queue(queue), **said)])
 
     def forget(self, queue: str) -> None:
         """Drop what was remembered of a queue."""
