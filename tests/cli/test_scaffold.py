@@ -168,8 +168,24 @@ def test_no_kit_several_kits_and_a_folder_for_one_module_are_told(empty: Shell) 
     (empty.folder / "other.py").write_text("import queuekit\n\nother = queuekit.QueueKit()\n")
     ran = empty("new", "queue", "bills")
     assert (ran.code, "jobs:kit, other:other" in ran.err) == (2, True)
-    assert empty("-A", "other:other", "new", "queue", "bills").code == 0
+    ran = empty("-A", "other:other", "new", "queue", "bills")
+    assert given(ran)[0] == "queuekit worker other:other --reload"
     assert '@other.task(queue="bills")' in (empty.folder / "other.py").read_text()
+
+
+def test_a_file_that_is_no_python_is_named(empty: Shell) -> None:
+    (empty.folder / "jobs.py").write_text("from queuekit import QueueKit\nkit = QueueKit(\n")
+    ran = empty("new", "queue", "bills")
+    assert (ran.code, "(jobs.py cannot be read as Python)" in ran.err) == (2, True)
+
+
+def test_the_kit_of_a_flask_app_gets_a_queue_and_flasks_commands(empty: Shell) -> None:
+    kit = "from queuekit.contrib.flask import FlaskKit\n\nkit = FlaskKit()\n"
+    (empty.folder / "web.py").write_text(kit + FLASK.replace("    return", "    kit.init_app(app)\n    return"))
+    worker, call = given(empty("new", "queue", "mail", env={"QUEUEKIT_APP": "web:create_app"}))
+    assert worker == "flask --app web:create_app queuekit worker --reload"
+    assert call.startswith("flask --app web:create_app queuekit enqueue mail mail ")
+    assert [row["task"] for row in empty("-A", "web:create_app", "tasks", "--json").json] == ["mail"]
 
 
 def test_a_project_whose_file_names_the_app_and_the_package(empty: Shell) -> None:
@@ -239,6 +255,13 @@ def test_an_application_is_told_its_lines_and_gets_no_second_one(
 def test_every_queue_has_an_identifier(queue: str, name: str) -> None:
     assert write.identifier(queue) == name.replace("__", "_")
     assert name.isidentifier()
+
+
+def test_lines_go_to_the_end_where_more_follows_the_programs_block(tmp_path: Path) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text("if __name__ == '__main__':\n    print(1)\n\nkit = 1\n")
+    assert write.insert(path, "b = 2\n") == 7
+    assert path.read_text().endswith("kit = 1\n\n\nb = 2\n")
 
 
 def test_an_insertion_keeps_line_ends_rights_and_links(tmp_path: Path) -> None:

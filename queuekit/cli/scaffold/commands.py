@@ -77,11 +77,12 @@ def queue(context: typer.Context, name: Name, layout: WhichOne = None) -> None:
     """
     session, here = of(context), Path.cwd()
     name, python = names.queue_name(name), write.identifier(name)
-    kit = _kit(session, here)
+    kit, application = _kit(session, here), found.app(here)
     if kit is None:
-        application = found.app(here)
         if application is None:
-            raise InvalidOption(f"there is no kit in {here}: `queuekit init` writes a project, or name a kit with -A")
+            raise InvalidOption(
+                f"there is no kit in {here}{_broken(here)}: `queuekit init` writes a project, or name a kit with -A"
+            )
         screen.say(_lines(application, name, python))
         return
     tables = session.settings.file_tables.get("kit", {}).get("imports", ())
@@ -104,20 +105,36 @@ def queue(context: typer.Context, name: Name, layout: WhichOne = None) -> None:
         files = _feature(name, python, (kit.module, around[0]), kit.name)
         _write(around[1] / python, files, clash=around[1] / f"{python}.py")
         task, payload = name, templates.PAYLOAD
-    app = f"{kit.module}:{kit.name}"
-    _next(f"queuekit worker {app}", f"queuekit -A {app} enqueue {name} {task} '{payload}' --wait 30s", here)
+    worker, call = _commands(kit, application)
+    _next(worker, f"{call} enqueue {name} {task} '{payload}' --wait 30s", here)
 
 
 def _kit(session: Session, here: Path) -> found.Kit | None:
-    """The kit that is meant: the one that is named, else the only one there is."""
-    kits, named = found.kits(here), session.settings.app
-    if named:
-        kits = [kit for kit in kits if f"{kit.module}:{kit.name}" == named]
-        if not kits:
-            raise InvalidOption(f"{named}: no file in {here} makes this kit as a global variable: add the task by hand")
+    """The kit that is meant: the one that is named, else that of the module that is, else the only one there is."""
+    kits, named = found.kits(here), session.settings.app or ""
+    module = named.partition(":")[0]
+    exact = [kit for kit in kits if f"{kit.module}:{kit.name}" == named]
+    kits = exact or [kit for kit in kits if kit.module == module] or kits
     if len(kits) > 1:
         raise InvalidOption(f"which kit? Name one with -A: {', '.join(f'{kit.module}:{kit.name}' for kit in kits)}")
     return kits[0] if kits else None
+
+
+def _commands(kit: found.Kit, app: found.App | None) -> tuple[str, str]:
+    """How a worker is run, and how any other command begins: as the application around the kit does it."""
+    if app is not None and app.framework == "django":
+        return "python manage.py queuekit worker", "python manage.py queuekit"
+    if app is not None and app.framework == "flask":
+        flask = f"flask --app {app.module}:{app.name} queuekit"
+        return f"{flask} worker", flask
+    name = f"{kit.module}:{kit.name}"
+    return f"queuekit worker {name}", f"queuekit -A {name}"
+
+
+def _broken(here: Path) -> str:
+    """Why a kit may not be seen: its file cannot be read as Python."""
+    path = found.broken(here)
+    return "" if path is None else f" ({write.shown(path)} cannot be read as Python)"
 
 
 def _feature(queue: str, python: str, where: tuple[str, str], kit: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-KITS: Final = ("QueueKit", "FlaskKit")
+KITS: Final = ("QueueKit", "FlaskKit", "DjangoKit")
 DEPTH: Final = 3  # folders below the one that is looked at: src/shop/web
 MOST: Final = 500  # files that are read: a folder with more is no new project
 LEFT_OUT: Final = ("node_modules", "site-packages", "tests", "__pycache__")
@@ -87,6 +87,11 @@ def kits(folder: Path) -> list[Kit]:
     return found
 
 
+def broken(folder: Path) -> Path | None:
+    """The nearest file that cannot be read as Python."""
+    return next((path for path in _files(folder) if _tree(path) is None), None)
+
+
 def queue(folder: Path, name: str) -> Queue | None:
     """Where a queue of this name is named already."""
     for path, tree in _trees(folder):
@@ -113,10 +118,16 @@ def defined(tree: ast.Module) -> dict[str, int]:
 def _trees(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
     """Python files of the folder that can be read, the nearest first."""
     for path in _files(folder):
-        try:
-            yield path, ast.parse(_text(path))
-        except (SyntaxError, ValueError):
-            continue  # whoever wrote it mends it; until then it says nothing
+        tree = _tree(path)
+        if tree is not None:
+            yield path, tree
+
+
+def _tree(path: Path) -> ast.Module | None:
+    try:
+        return ast.parse(_text(path))
+    except (SyntaxError, ValueError):
+        return None  # whoever wrote it mends it; until then it says nothing
 
 
 def _files(folder: Path) -> list[Path]:

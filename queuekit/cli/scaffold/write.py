@@ -65,11 +65,10 @@ def shown(path: Path) -> str:
 
 
 def _main(tree: ast.Module) -> int | None:
-    """How many lines come before `if __name__ == "__main__":`; None where there is none at the module's end."""
-    for node in tree.body:
-        if isinstance(node, ast.If) and "__name__" in ast.dump(node.test) and "__main__" in ast.dump(node.test):
-            return node.lineno - 1
-    return None
+    """How many lines come before an `if __name__ == "__main__":` that ends the module; None where none does."""
+    last = tree.body[-1] if tree.body else None
+    test = ast.dump(last.test) if isinstance(last, ast.If) else ""
+    return last.lineno - 1 if last is not None and "__name__" in test and "__main__" in test else None
 
 
 def _replace(path: Path, text: str) -> None:
