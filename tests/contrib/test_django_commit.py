@@ -173,6 +173,69 @@ def test_coroutines_called_from_a_view_on_a_server_with_a_loop_wait_too(kit: Dja
 
 
 @sqlite_only
+def test_a_coroutine_that_outlives_its_caller_writes_at_once(kit: DjangoKit) -> None:
+    from django.db import transaction
+
+    mail = kit.queue("mail")
+    over = asyncio.Event()
+    left: list[asyncio.Task[Any]] = []
+
+    async def later() -> Any:
+        await over.wait()
+        return await mail.aenqueue("send", {"n": 1})
+
+    async def begin() -> None:
+        left.append(asyncio.create_task(later()))
+
+    def view() -> None:
+        with transaction.atomic():
+            async_to_sync(begin)()
+
+    async def server() -> Any:
+        await sync_to_async(view)()
+        over.set()
+        handle = await left[0]
+        await kit.aclose()
+        return handle
+
+    assert asyncio.run(server()).created is True
+
+
+@sqlite_only
+@pytest.mark.filterwarnings("ignore:a plain queuekit call stops the running event loop")
+def test_a_loop_inside_a_transaction_sees_it(kit: DjangoKit) -> None:
+    from django.db import transaction
+
+    mail = kit.queue("mail")
+
+    async def plain() -> Any:
+        return mail.enqueue("send", {"n": 1})
+
+    with transaction.atomic():
+        handles = [asyncio.run(mail.aenqueue("send", {"n": 2})), asyncio.run(plain())]
+        assert [handle.status() for handle in handles] == ["uncommitted"] * 2
+    assert [handle.status() for handle in handles] == [State.WAITING] * 2
+
+
+@sqlite_only
+def test_a_loop_in_a_thread_that_a_coroutine_waits_for_sees_its_transaction(kit: DjangoKit) -> None:
+    from django.db import transaction
+
+    mail = kit.queue("mail")
+
+    def inner() -> Any:
+        with transaction.atomic():
+            handle = asyncio.run(mail.aenqueue("send", {"n": 1}))
+            assert handle.status() == "uncommitted"
+        return handle.status()
+
+    async def outer() -> Any:
+        return await sync_to_async(inner)()
+
+    assert async_to_sync(outer)() == State.WAITING
+
+
+@sqlite_only
 async def test_a_coroutine_without_a_transaction_writes_at_once(kit: DjangoKit) -> None:
     handle = await kit.queue("mail").aenqueue("send", {"n": 1})
     [other] = await kit.aenqueue_many([kit.queue("mail").make("send", {"n": 2})])

@@ -7,7 +7,7 @@ from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections, reset_queries
@@ -15,6 +15,7 @@ from django.db.backends.signals import connection_created
 
 from queuekit import JobContext
 
+T = TypeVar("T")
 log = logging.getLogger("queuekit.contrib.django")
 _made: list[bool] = []  # not empty: this process has opened a connection
 
@@ -34,11 +35,11 @@ async def around(ctx: JobContext, run: Callable[[], Awaitable[object]], /) -> ob
     which `sync_to_async`, and with it all of Django's async ORM, works.
     """
     if ctx.slot == "thread":
-        _outside_the_loop(_begin)
+        outside_the_loop(_begin)
         try:
             return await run()
         finally:
-            _outside_the_loop(partial(_end, ctx.job.ref))
+            outside_the_loop(partial(_end, ctx.job.ref))
     if _made:
         await sync_to_async(_begin)()
     try:
@@ -63,12 +64,14 @@ def _end(ref: str) -> None:
     close_old_connections()
 
 
-def _outside_the_loop(call: Callable[[], None]) -> None:
-    """Call what Django refuses beside a running event loop: the one of a plain function's thread runs nothing else."""
+def outside_the_loop(call: Callable[[], T]) -> T:
+    """Call it as if no event loop ran in this thread: Django closes nothing beside one, and hides from coroutines the
+    connections that plain code of the thread has.
+    """
     running = _get_running_loop()
     _set_running_loop(None)
     try:
-        call()
+        return call()
     finally:
         _set_running_loop(running)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from asyncio.events import _get_running_loop
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from asgiref.sync import AsyncToSync, sync_to_async
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from queuekit.contrib.django.connections import outside_the_loop
 from queuekit.errors import Unsupported
 from queuekit.producing import produce
 from queuekit.producing.access import Access
@@ -50,14 +52,14 @@ class OpenTransactions:
         """Django's connections belong to a thread: those of this one."""
         if _now.get():
             return None
-        found = self._open()
+        found = self._open() if _get_running_loop() is None else self._of_this_thread()
         return partial(self._register, found) if found else None
 
     async def aopened(self) -> Register | None:
         """The same for a coroutine. Inside `async_to_sync` the transaction is that of the thread which waits."""
         if _now.get():
             return None
-        found = await sync_to_async(self._open)() if _called_from_a_thread() else self._open()
+        found = await self._of_the_caller() if _called_from_a_thread() else self._of_this_thread()
         return partial(self._register, found) if found else None
 
     def commit_in_test(self, access: Access) -> None:
@@ -88,6 +90,18 @@ class OpenTransactions:
         if len(found) > 1:  # of those around a TestCase, which has one for each database, Django runs one's hooks only
             found = [one for one in found if not _of_test(one)] or found[:1]
         return found
+
+    def _of_this_thread(self) -> list[BaseDatabaseWrapper]:
+        """Of plain code that runs a loop inside its transaction (`asyncio.run`), else of coroutines themselves, where
+        somebody allowed them (DJANGO_ALLOW_ASYNC_UNSAFE).
+        """
+        return outside_the_loop(self._open) or self._open()
+
+    async def _of_the_caller(self) -> list[BaseDatabaseWrapper]:
+        try:
+            return await sync_to_async(self._open)()
+        except RuntimeError:  # that thread waits no more, and its transaction is over; or it is this one
+            return self._of_this_thread()
 
     def _register(self, found: list[BaseDatabaseWrapper], later: Later) -> None:
         wait = _Wait(later, len(found))
