@@ -15,6 +15,7 @@ from queuekit import QueueKit
 def no_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """The facades find their kit as in a process without a framework."""
     monkeypatch.setattr("queuekit.compat.current._held", {})
+    monkeypatch.setattr("queuekit.compat.bull.queue._own", {})
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ _made = iter(range(10_000))
 def no_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a process without a framework, whatever this one has set up before."""
     monkeypatch.setattr("queuekit.compat.current._held", {})
+    monkeypatch.setattr("queuekit.compat.bull.queue._own", {})
 
 
 @pytest.fixture(params=STORES)
