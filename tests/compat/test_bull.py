@@ -483,6 +483,7 @@ def test_a_typed_processor_is_a_job_processor(test_kit: TestKit) -> None:
     async def typed(job: Job[Fill]) -> None:
         assert job.data["symbol"]
 
+    assert bull.Worker("p", typed, QueueProfile.HEAVY, kit=test_kit).name == "p"
     taken: JobProcessor[Fill] = typed
     again: Callable[[Job[Fill]], Awaitable[object] | object] = taken
     assert create_worker("q", again, kit=test_kit).name == "q"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queuekit import recipes
 from queuekit.compat import agenda, bull
 from queuekit.compat.bull.worker import Worker
 from queuekit.domain.options import Policy, resolve
@@ -64,7 +65,7 @@ def test_every_name_of_the_tables_is_there() -> None:
     }  # fmt: skip
     assert len(TABLES) == 3
     assert len(named) > 40
-    assert named - there - {"queuekit"} == set()
+    assert named - there - {"queuekit", "Worker"} == set()
     assert [name for name in bull.__all__ if not hasattr(bull, name)] == []
     assert [name for name in agenda.__all__ if not hasattr(agenda, name)] == []
 
@@ -81,3 +82,22 @@ def test_the_presets_stand_on_the_page_as_they_are() -> None:
         assert (found.attempts, found.max_crashes, found.backoff.first) == (3, 2, first)
         assert (found.keep_completed.label, found.keep_failed.label) == kept
         assert f"`{name}`" in PAGE
+
+
+def test_the_public_names_are_these() -> None:
+    """Who changes these lists changes what ported code relies on, and says so in CHANGELOG.md."""
+    assert sorted(bull.__all__) == [
+        "Envelope", "Job", "JobProcessor", "Queue", "QueueHealth", "QueueManager", "QueuePriority", "QueueProfile",
+        "UnrecoverableError", "Worker", "aget_all_queues_health", "aget_queue_health", "create_worker",
+        "get_all_queues_health", "get_queue", "get_queue_health", "on_worker_event", "parse_bull_options",
+        "parse_bull_worker_options", "process", "processor", "use",
+    ]  # fmt: skip
+    assert sorted(agenda.__all__) == [
+        "JobList", "JobProcessor", "JobStatus", "QueueHealth", "aschedule_booking_reminders", "aschedule_job",
+        "aschedule_payment_reminders", "graceful_shutdown", "job_processor", "schedule_booking_reminders",
+        "schedule_job", "schedule_payment_reminders", "setup_job_processors", "use",
+    ]  # fmt: skip
+    assert sorted(recipes.__all__) == [
+        "Booking", "BookingReminder", "DataCleanup", "EmailNotification", "JOB_TYPES", "PaymentReminder", "Recipes",
+        "ReportGeneration", "SmsNotification", "declare", "typed",
+    ]  # fmt: skip

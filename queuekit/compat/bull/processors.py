@@ -21,7 +21,6 @@ from queuekit import (
     codec,
 )
 from queuekit.compat.bull.job import Job, JobProcessor, T
-from queuekit.compat.bull.options import parse_bull_worker_options
 from queuekit.compat.bull.queue import Queue
 from queuekit.compat.current import current
 from queuekit.domain import names
@@ -120,9 +119,7 @@ def create_worker(
     """
     from queuekit.compat.bull.worker import Worker
 
-    kit, name = _place(queue, kit)
-    line = register(kit, name, processor, None, parse_bull_worker_options(options))
-    return Worker(kit, line)
+    return Worker(queue, processor, options, kit=kit)
 
 
 def processor(
@@ -172,7 +169,7 @@ def process(queue: str | Queue, name: str, fn: Any = None, /, *, kit: QueueKit |
     """
     if fn is None:
         return lambda fn: process(queue, name, fn, kit=kit)
-    register(*_place(queue, kit), fn, names.task_name(name), {})
+    register(*place(queue, kit), fn, names.task_name(name), {})
     return fn
 
 
@@ -188,7 +185,8 @@ def register(kit: QueueKit, queue: str, fn: JobProcessor[Any], name: str | None,
     return line
 
 
-def _place(queue: str | Queue, kit: QueueKit | None) -> tuple[QueueKit, str]:
+def place(queue: str | Queue, kit: QueueKit | None) -> tuple[QueueKit, str]:
+    """The kit and the name of a queue. Raises InvalidName."""
     if isinstance(queue, Queue):
         return kit or queue.kit, queue.name
     return kit or current(), names.queue_name(queue)

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from queuekit.compat.bull.events import CLOSED, Listener, listen
+from queuekit.compat.bull.options import parse_bull_worker_options
+from queuekit.compat.bull.processors import place, register
 
 if TYPE_CHECKING:
-    from queuekit import QueueKit
+    from queuekit import Profile, QueueKit
     from queuekit import Worker as PublicWorker
-    from queuekit.compat.bull.processors import Line
+    from queuekit.compat.bull.job import JobProcessor
+    from queuekit.compat.bull.queue import Queue
 
 F = TypeVar("F", bound=Callable[..., object])
 log = logging.getLogger("queuekit.compat")
 
 
 class Worker:
-    """`run()` blocks and minds signals; `async with` and `arun()` live inside another event loop. Starts once."""
+    """See `create_worker`. `run()` blocks and minds signals; `async with` and `arun()` live inside another event loop.
 
-    def __init__(self, kit: QueueKit, line: Line) -> None:
-        self.name = line.queue
-        self._kit = kit
-        self._line = line
+    Starts once.
+    """
+
+    def __init__(
+        self,
+        queue: str | Queue,
+        processor: JobProcessor[Any],
+        options: Mapping[str, Any] | Profile | str | None = None,
+        *,
+        kit: QueueKit | None = None,
+    ) -> None:
+        self._kit, self.name = place(queue, kit)
+        self._line = register(self._kit, self.name, processor, None, parse_bull_worker_options(options))
         self._inner: PublicWorker | None = None  # of the app that is current at the start, where a kit has several
         self._listeners: list[Listener] = []
         self._closed = False
-        line.owners += 1
+        self._line.owners += 1
 
     # ------------------------------------------------------------ hearing
     @overload
