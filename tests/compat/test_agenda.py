@@ -390,6 +390,32 @@ async def test_jobs_run_inside_an_application_until_its_shutdown(tmp_path: Path)
     await asyncio.to_thread(jobs.shutdown)
 
 
+@pytest.mark.parametrize(("most", "of_one_type", "peak"), [(3, 9, 3), (9, 2, 2)])
+def test_a_worker_runs_so_many_at_once_and_so_many_of_one_type(
+    tmp_path: Path, most: int, of_one_type: int, peak: int
+) -> None:
+    with QueueKit(f"sqlite:///{tmp_path}/q.db", name="agenda-many") as kit:
+        jobs = JobProcessor(kit=kit, max_concurrency=most, default_concurrency=of_one_type)
+        running: list[int] = []
+        seen: list[int] = []
+        together = asyncio.Event()
+
+        @jobs.define("custom")
+        async def custom() -> None:
+            running.append(1)
+            seen.append(len(running))
+            if len(running) == peak:
+                together.set()  # as many as there may be are here, or this never ends
+            await together.wait()
+            await asyncio.sleep(0)
+            running.pop()
+
+        for _ in range(12):
+            jobs.schedule_job(None, None, "custom")
+        jobs.run(burst=True)
+        assert (len(seen), max(seen)) == (12, peak)
+
+
 def test_a_store_that_is_away_is_unhealthy_and_no_exception(tmp_path: Path) -> None:
     with QueueKit("redis://:canary@127.0.0.1:1/0", name="away") as kit:
         health = JobProcessor(kit=kit).get_queue_health()
