@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from queuekit.domain.redact import redact
 from queuekit.errors import StoreUnavailable
@@ -54,7 +55,10 @@ class Listener:
                     calls.discard(call)
                     call.result()
         finally:
-            await end(calls)
+            ending = asyncio.create_task(end(calls), name="queuekit-listening-ends")
+            while not ending.done():  # whoever ends this agent cancels it until it ends, and a call may take longer
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(ending)
 
     async def _listen(self, queues: list[str]) -> None:
         """One call for these, and what follows from it."""
