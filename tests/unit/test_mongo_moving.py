@@ -416,6 +416,79 @@ def test_a_batch_chosen_by_a_mover_that_died_is_completed_by_its_repeat(mover: M
     assert direct(mover.find("q", Where(state=State.WAITING))).records == []
 
 
+def test_a_batch_whose_mover_died_when_it_was_removed_gives_no_others(mover: MongoStore, make: Make) -> None:
+    put(mover, "a", "b")
+    go(mover, 1, Home.MOVING)
+    assert [parcel.record.id for parcel in direct(mover.checkout("q", 1, 2, 1))] == ["a"]
+    dead = make()
+    port: Any = dead.room.port
+
+    async def dies(room: str, filter: Any) -> Any:
+        if "batch" in str(filter) or "#out/" in str(filter):
+            raise StoreUnavailable("killed", outcome="unknown")
+        return await plain(room, filter)
+
+    plain, port.delete = port.delete, dies
+    with pytest.raises(StoreUnavailable):
+        direct(dead.confirm("q", 1, 2, ["a"]))
+    journal = direct(mover.journal("q"))
+    assert journal is not None
+    assert journal.out == [2]
+    assert out(mover, 1, 2) == []
+    assert out(mover, 1, 4) == ["b"]
+
+
+def test_what_came_with_a_mover_leaves_nothing_behind_when_it_goes_on(mover: MongoStore, mongo_url: str) -> None:
+    """No call made it here, so none can be repeated; of a producer's own job a stub stays."""
+    base = go(mover, 1, Home.ARRIVING, room=10).base
+    take(mover, 1, 2, base, "brought")
+    go(mover, 2, Home.HERE, None)
+    put(mover, "own")
+    go(mover, 3, Home.MOVING)
+    assert out(mover, 3, 4) == ["brought", "own"]
+    assert direct(mover.confirm("q", 3, 4, ["brought", "own"])).removed == 2
+    with MongoClient[dict[str, Any]](mongo_url) as client:
+        jobs = client.get_default_database()[mover.room.names.collection("jobs")]
+        left = {name: jobs.count_documents({"_id": mover.room.names.job("q", name)}) for name in ("brought", "own")}
+    assert left == {"brought": 0, "own": 1}
+
+
+def test_a_queue_that_was_known_settles_before_its_jobs_arrive(mover: MongoStore, old: MongoStore) -> None:
+    """Whoever read it before takes jobs unasked for a second; who takes the move over waits no shorter."""
+    put(old, "a")
+    go(mover, 1, Home.ARRIVING)
+    noted = direct(mover.room.view("q")).doc["settles"]
+    assert noted > 1250
+    told = direct(mover.authority("q", 2, "mover-2", Home.ARRIVING, FAR))
+    assert told.settles_at == max(noted, told.now)
+    direct(mover.authority("q", 3, "mover-2", Home.MOVING, FAR))
+    assert direct(mover.room.view("q")).doc["settles"] > noted, "who stops it is told anew"
+
+
+def test_nobody_trusts_what_he_read_of_a_queue_that_a_mover_made_known(mover: MongoStore, old: MongoStore) -> None:
+    between = before_arriving(mover, lambda: put(old, "a"))
+    told = go(mover, 1, Home.ARRIVING)
+    assert between == [1]
+    assert told.settles_at == told.now
+    with pytest.raises(Arriving):
+        put(old, "b")
+
+
+def before_arriving(mover: MongoStore, happens: Callable[[], object]) -> list[int]:
+    """Let something happen when the queue's document is made, and does not say yet that jobs arrive."""
+    done: list[int] = []
+    plain = mover.room.ensure
+
+    async def ensure(queue: str, **said: object) -> None:
+        await plain(queue, **said)
+        if not done:
+            done.append(1)
+            happens()
+
+    mover.room.ensure = ensure  # type: ignore[method-assign]
+    return done
+
+
 def test_verbs_of_a_forgotten_mover_do_nothing(mover: MongoStore, make: Make) -> None:
     put(mover, "a")
     go(mover, 1, Home.MOVING)

@@ -54,7 +54,8 @@ async def checkout(room: Room, queue: str, epoch: int, batch: int, limit: int, *
             now = room.now()
             return [parcels.outgoing(doc, now) for doc in out]
         await room.port.delete(JOBS, {"_id": key, "by": chosen["by"], "ids": []})  # all of it changed meanwhile
-        if not docs:
+        left = await room.port.find(queries.known(chosen["ids"], ("state",)))
+        if not docs and all(doc["state"] == GONE for doc in left):
             return []  # it was out before: its mover died when it had removed what is listed
 
 
