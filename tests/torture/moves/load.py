@@ -118,22 +118,32 @@ class Load:
             for spec in specs
         ]  # fmt: skip
         self.history.asked.extend(lines)
-        side, reply = await self._find_home(side, specs, lane)
-        for line, receipt in zip(lines, reply.receipts, strict=True):
-            line.side, line.answered = side, self._tick()
-            line.receipt, line.created = receipt.id, bool(receipt.created)
+        told = await self._find_home(side, specs, lane)
+        if len({home for home, _ in told.values()}) > 1:
+            self._calls += 1  # a slow one was taken back in part, and asked for once more
+        for line in lines:
+            line.side, receipt = told[line.job]
+            line.call = self._calls if line.side == TARGET else line.call
+            line.answered, line.receipt, line.created = self._tick(), receipt.id, bool(receipt.created)
 
-    async def _find_home(self, side: str, specs: Sequence[JobSpec], lane: str) -> tuple[str, Enqueued]:
-        asked = False
+    async def _find_home(self, side: str, specs: Sequence[JobSpec], lane: str) -> dict[str, tuple[str, Receipt]]:
+        """By job: where it is, and what was told of it."""
+        told: dict[str, tuple[str, Receipt]] = {}
+        left, asked = list(specs), False
         while True:
             try:
-                return side, await self._enqueue(side, specs, self._op(f"{lane}@{side}"), asked)
+                reply = await self._enqueue(side, left, self._op(f"{lane}@{side}"), asked)
+                made = zip(left, reply.receipts, strict=True)
+                return told | {spec.id: (side, receipt) for spec, receipt in made}
             except Arriving:
-                there = await self._ask(OTHER[side], specs)
+                there = await self._ask(OTHER[side], left)
                 if there is None:
                     await asyncio.sleep(0.01)
-                elif there:
-                    return OTHER[side], there[0]
+                else:
+                    told |= {name: (OTHER[side], receipt) for name, receipt in there.items()}
+                    left = [spec for spec in left if spec.id not in there]
+                    if not left:
+                        return told
                 asked = there is not None
             except Moved:
                 side, asked = OTHER[side], False
@@ -142,22 +152,23 @@ class Load:
     async def _enqueue(self, side: str, specs: Sequence[JobSpec], op: Op, asked: bool) -> Enqueued:
         return await self._let(side, PRODUCERS, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
 
-    async def _ask(self, side: str, specs: Sequence[JobSpec]) -> list[Enqueued] | None:
-        """What the source says of ids and keys: None for "ask later", a reply where one of them is there."""
+    async def _ask(self, side: str, specs: Sequence[JobSpec]) -> dict[str, Receipt] | None:
+        """What the source says of ids and keys: None for "ask later", a receipt for each that is there.
+
+        Of a call of several, whose ids nobody else names, all or some are there if it was answered with an error.
+        """
         names = [spec.id for spec in specs]
         keys = [spec.unique.key for spec in specs if spec.unique is not None]
         known = await self._sure(lambda: self.stores[side].known(self.queue, names, keys))
         if known is None:
             return None
-        if len(specs) > 1 and known.ids:  # a call of several that was answered with an error, and had been done
-            assert known.ids == set(names), "the whole call, or nothing of it"
-            return [Enqueued(now=0, receipts=[Receipt(name, True) for name in names])]
+        there: dict[str, Receipt] = {}
         for spec in specs:
             holder = None if spec.unique is None else known.keys.get(spec.unique.key)
             told = spec.id if spec.id in known.ids else holder
             if told is not None:
-                return [Enqueued(now=0, receipts=[Receipt(told, False)])]
-        return []
+                there[spec.id] = Receipt(told, len(specs) > 1)
+        return there
 
     async def produce(self, side: str, calls: int, pause: float = 0.02) -> None:
         """Enqueue now and then until told to be quiet, at most so many calls."""
