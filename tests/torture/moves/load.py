@@ -119,11 +119,12 @@ class Load:
         ]  # fmt: skip
         self.history.asked.extend(lines)
         told = await self._find_home(side, specs, lane)
-        if len({home for home, _ in told.values()}) > 1:
-            self._calls += 1  # a slow one was taken back in part, and asked for once more
+        split = len({home for home, _ in told.values()}) > 1
+        self._calls += split
+        again = self._calls  # a slow call was taken back in part, and the rest asked for once more
         for line in lines:
             line.side, receipt = told[line.job]
-            line.call = self._calls if line.side == TARGET else line.call
+            line.call = again if split and line.side == TARGET else line.call
             line.answered, line.receipt, line.created = self._tick(), receipt.id, bool(receipt.created)
 
     async def _find_home(self, side: str, specs: Sequence[JobSpec], lane: str) -> dict[str, tuple[str, Receipt]]:
