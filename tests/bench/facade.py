@@ -1,4 +1,4 @@
-"""What Bull's `add` costs above `enqueue`: python -m tests.bench.facade (CPU time, interleaved, median of the rounds)."""
+"""What Bull's `add` costs above `enqueue`, in CPU time, interleaved: python -m tests.bench.facade"""
 
 from __future__ import annotations
 
