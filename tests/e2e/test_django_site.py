@@ -182,6 +182,8 @@ def test_a_failed_job_is_retried_in_the_admin(site: Site, staff: Browser) -> Non
     assert "ConnectionRefusedError" in page
     assert "Traceback" in page
     assert "2 of 2" in page
+    for sheet in re.findall(r'<link rel="stylesheet" href="([^"]*)"', page):
+        assert staff.http.get(sheet).status_code == 200, sheet
     (site.folder / "mail-is-down").unlink()
     act = address.replace("/change/", "/act/")
     assert staff.http.post(act, data={"act": "retry"}).status_code == 403, "without a token of the site"
