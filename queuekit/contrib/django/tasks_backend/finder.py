@@ -115,9 +115,9 @@ class TasksFinder:
         """The Task of a module path, imported if need be; None where the path leads to anything else."""
         if path in self._tasks:
             return self._tasks[path]
-        if path in self._missing or not self.backends or not _may_be(path):
+        if path in self._missing or not self.backends:
             return None
-        found = _imported(path) or declared.get(path)
+        found = (_imported(path) if _may_be(path) else None) or declared.get(path)
         if found is None:
             if len(self._missing) < _MISSING_KEPT:
                 self._missing[path] = None

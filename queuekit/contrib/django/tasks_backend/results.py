@@ -66,9 +66,8 @@ def from_priority(priority: int) -> int:
 
 
 def to_moment(run_after: datetime) -> datetime:
-    """Aware, and rounded up to what stores keep: a task never runs before its time."""
-    aware = run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
-    return aware + timedelta(microseconds=-aware.microsecond % 1000)
+    """Aware. A naive one, where `USE_TZ` is off, is in the project's zone."""
+    return run_after if timezone.is_aware(run_after) else timezone.make_aware(run_after)
 
 
 def from_moment(at: datetime | None) -> datetime | None:
