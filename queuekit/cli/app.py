@@ -84,7 +84,7 @@ def root(
     context: typer.Context,
     app: Annotated[
         str | None,
-        typer.Option("--app", "-A", metavar="MODULE:ATTR", help="The kit, a Flask app, or a factory. \\[env: QUEUEKIT_APP]"),
+        typer.Option("--app", "-A", metavar="MODULE:ATTR", help="A kit, Flask app or factory. \\[env: QUEUEKIT_APP]"),
     ] = None,
     url: Annotated[str | None, typer.Option("--url", "-u", help="This store instead. \\[env: QUEUEKIT_URL]")] = None,
     namespace: Annotated[
