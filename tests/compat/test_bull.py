@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from queuekit import DuplicateTask, InvalidOption, PayloadError, QueueKit, Unsupported
+from queuekit import DuplicateTask, InvalidOption, JobFact, PayloadError, QueueKit, State, Unsupported
 from queuekit.compat import bull
 from queuekit.compat.bull import (
     Envelope,
@@ -436,6 +436,17 @@ def test_a_queue_hears_its_own_jobs_only(test_kit: TestKit) -> None:
         get_queue(name, kit=test_kit).add("t")
     test_kit.drain()
     assert heard == ["a"]
+
+
+def test_a_job_that_kills_its_workers_is_told_as_failed_with_the_reason(test_kit: TestKit) -> None:
+    heard: list[Any] = []
+    queue = get_queue("q", kit=test_kit)
+    queue.on("failed", lambda job, error: heard.append((job.id, error.type, error.message)))
+    seen = test_kit.get(queue.add("t", {}, {"jobId": "k"}).handle.ref)
+    assert seen is not None
+    dead = replace(seen, state=State.FAILED, reason="crash_loop", crashes=2)
+    test_kit.hooks.emit("failed", JobFact(event="failed", at=test_kit.clock.now(), queue="q", job=dead))
+    assert heard == [("k", "crash_loop", "2 runs ended with a dead worker")]
 
 
 async def test_a_listener_may_be_a_coroutine_function(test_kit: TestKit) -> None:

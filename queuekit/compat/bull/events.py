@@ -27,7 +27,8 @@ def _error(job: Job[Any] | None, fact: JobFact) -> JobError:
     if fact.error is not None:
         return fact.error
     reason = (fact.job.reason if fact.job else None) or "failed"
-    return JobError(type=reason, message=reason, traceback="", attempt=0, worker="", at=fact.at)
+    said = f"{fact.job.crashes} runs ended with a dead worker" if fact.job and reason == "crash_loop" else reason
+    return JobError(type=reason, message=said, traceback="", attempt=0, worker="", at=fact.at)
 
 
 # Bull's event -> ours, and what its listeners are called with
