@@ -179,6 +179,9 @@ class Run:
             name for name in names
             if await turn.may_turn(self.pair, name, found[name], named=bool(queues), others=others)
         ]  # fmt: skip
+        over = [name for name in names if found[name] in (Standing.MOVED, Standing.BEHIND)]
+        if over and not turning:
+            self.report.notes.append(turn.moved(self.pair, over))
         there = Pair(self.pair.target, self.pair.source, self.pair.options, self.pair.waiter)
         for name in turning:
             if found[name] is Standing.LOST:

@@ -30,12 +30,16 @@ async def may_turn(pair: Pair, name: str, where: Standing, *, named: bool, other
             f" then migrate --from {pair.target.name} --to {pair.source.name} moves it back{rest}"
         )
     if named and where in (Standing.MOVED, Standing.BEHIND):
-        raise InvalidOption(
-            f"queue {name} has moved: migrate --from {pair.target.name} --to {pair.source.name} moves it back"
-        )
+        raise InvalidOption(moved(pair, [name]))
     if named and where is Standing.ELSEWHERE:
         raise await elsewhere(pair, name)
     return where in TURNS
+
+
+def moved(pair: Pair, names: Sequence[str]) -> str:
+    """Said where the move is over, and nothing can be aborted."""
+    said, what = (f"queue {names[0]} has", "it") if len(names) == 1 else (f"queues {', '.join(names)} have", "them")
+    return f"{said} moved: migrate --from {pair.target.name} --to {pair.source.name} moves {what} back"
 
 
 def lost(pair: Pair, name: str, where: Standing) -> str:

@@ -625,6 +625,20 @@ async def test_another_target_than_that_of_the_move_is_told_before_a_lost_one(tw
     assert await two.ids(two.there, State.WAITING) == ["a", "b", "c"]
 
 
+async def test_an_abort_of_all_behind_the_end_says_how_to_move_back(two: Two) -> None:
+    await two.put(two.here, "a")
+    assert (await two.go()).agrees
+    report = await abort(*two.sides, waiter=two.clock)
+    assert report.queues == []
+    assert report.notes == ["queue mail has moved: migrate --from there --to here moves it back"]
+    await two.there.enqueue("zoo", [JobSpec(id="b", task="t", body=b"b")], Op("p2", 1))
+    here, there = two.sides
+    assert (await move(there, here, ["zoo"], waiter=two.clock)).agrees
+    assert (await move(here, there, ["zoo"], waiter=two.clock)).agrees
+    report = await abort(*two.sides, waiter=two.clock)
+    assert report.notes == ["queues mail, zoo have moved: migrate --from there --to here moves them back"]
+
+
 async def test_an_abort_of_all_names_the_queues_that_can_be_brought_back_still(two: Two) -> None:
     await two.put(two.here, "a")
     await two.claim(two.here, 1)

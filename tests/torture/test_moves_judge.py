@@ -356,3 +356,19 @@ def test_what_the_source_took_during_the_move_may_come_behind_what_the_target_to
     assert rules(history, Promises(late=20)) == set()
     history.stopped = 152, 155
     assert rules(history, Promises(late=20)) == {Rule.OVERTAKEN}, "it was there when the source stopped"
+
+
+def test_what_moved_is_ready_since_the_target_opened() -> None:
+    """`d` was claimed before `c` when both were ready there for 8 moments."""
+    history = good()
+    history.opened = {TARGET: 290}
+    history.runs[4].invoked, history.runs[4].given = 298, 299
+    assert rules(history) == {Rule.OVERTAKEN}
+    assert rules(history, Promises(skew=7)) == {Rule.OVERTAKEN}
+    assert rules(history, Promises(skew=8)) == set()
+
+
+def test_a_claim_before_the_stop_is_not_one_of_a_source_that_works_again() -> None:
+    history = moved_late()
+    history.stopped, history.opened = (150, 155), {SOURCE: 400}
+    assert rules(history, Promises(skew=20)) == {Rule.OVERTAKEN}

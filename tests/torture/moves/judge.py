@@ -127,6 +127,7 @@ class History:
     totals: dict[str, int] = field(default_factory=dict)  # where the queue ended
     moved: int = 0  # jobs that the mover had in its hands
     stopped: tuple[int, int] | None = None  # when the source was last seen to work, and first seen to move
+    opened: dict[str, int] = field(default_factory=dict)  # side -> when it was first seen to work, or to work again
 
 
 def check(history: History, promises: Promises) -> list[Breach]:
@@ -257,7 +258,8 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
 
     Of each only the first claim counts. Where one was acknowledged by the target and the other by the source, the
     one of the source goes first: nobody promises more. Nor between the two stores for what the source acknowledged
-    during the move, nor of claims that it was asked for so shortly after its stop that they may not know of it.
+    during the move, nor of claims that it was asked for so shortly after its stop that they may not know of it. What
+    came with the move is ready since the side opened, and jobs that are not ready for long may swap places.
     """
     first = {job: runs[0] for job, runs in _by_job(history).items() if runs[0].claims == 1}
     made = {one.job: one for one in history.asked if one.created and one.answered is not None and not one.delayed}
@@ -270,7 +272,11 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
             if other.priority > one.priority or other is one or (other.side, one.side) == (TARGET, SOURCE):
                 continue
             theirs, ours = first[other.job], first[one.job]
-            if _late(history, promises, ours) or (one.side == TARGET and _during(history, promises, other)):
+            if (
+                _fresh(history, promises, ours)
+                or _late(history, promises, ours)
+                or (one.side == TARGET and _during(history, promises, other))
+            ):
                 continue
             if other.call == one.call:
                 before = other.priority < one.priority or places[id(other)] < places[id(one)]
@@ -280,6 +286,14 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
             if before and theirs.invoked > ours.given and (other.answered or 0) + promises.skew < ours.invoked:
                 why = f"by {one.job} at the {ours.side} at {ours.given}; it was claimed at {theirs.given}"
                 yield Breach(Rule.OVERTAKEN, other.job, why)
+
+
+def _fresh(history: History, promises: Promises, run: Run) -> bool:
+    """Whether a claim was asked for when what had moved was ready no longer than jobs may swap places."""
+    opened = history.opened.get(run.side)
+    if promises.skew == 0 or opened is None or run.invoked > opened + promises.skew:
+        return False
+    return run.side == TARGET or history.stopped is None or run.invoked > history.stopped[0]
 
 
 def _late(history: History, promises: Promises, run: Run) -> bool:

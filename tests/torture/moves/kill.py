@@ -73,7 +73,7 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
     await seed(load)
     sides = [load.work(side, f"{side}{n}", slots=2) for side in (SOURCE, TARGET) for n in range(2)]
     workers = [asyncio.create_task(one) for one in (*sides, load.watch_target(LASTS[number % len(LASTS)]))]
-    if ground.late:
+    if ground.skew:
         workers.append(asyncio.create_task(load.watch_source()))
     producers = [asyncio.create_task(one) for one in (load.produce(SOURCE, 60), load.produce_there(60))]
     lives: list[Lived] = []

@@ -291,11 +291,12 @@ class Load:
     async def watch_target(self, lasts: float) -> None:
         """Long runs end so many seconds after the target has opened, or is gone again: the mover waits for them."""
         await self._until(self._opened_there)
+        self.history.opened.setdefault(TARGET, self._tick())
         await asyncio.sleep(lasts)
         self.opened.set()
 
     async def watch_source(self) -> None:
-        """When the source stops: between the last look that saw it work and the first that did not."""
+        """When the source stops, between the last look that saw it work and the first that did not, and works again."""
         before = asked = self._tick()
         while (await self.conf(SOURCE)).home is Home.HERE:
             if self.over.is_set():
@@ -304,6 +305,11 @@ class Load:
             await asyncio.sleep(0.01)
             asked = self._tick()
         self.history.stopped = before, self._tick()
+        while (await self.conf(SOURCE)).home is not Home.HERE:
+            if self.over.is_set():
+                return
+            await asyncio.sleep(0.01)
+        self.history.opened[SOURCE] = self._tick()
 
     # ------------------------------------------------------------ looking
     async def _until(self, look: Callable[[], Awaitable[bool]]) -> None:
