@@ -167,10 +167,10 @@ def test_help_shows_what_exists_and_nothing_else(shell: Shell) -> None:
     ran = shell("--help", env={"COLUMNS": "200", "TERM": "dumb"})
     for name in (
         "worker", "demo", "bench", "enqueue", "tasks", "ping", "queues", "jobs", "workers", "health", "setup",
-        "migrate", "export", "import",
+        "migrate", "export", "import", "init", "new",
     ):  # fmt: skip
         assert f" {name} " in ran.out
-    for later in ("schedules", "dashboard", "doctor", "stats", "init"):
+    for later in ("schedules", "dashboard", "doctor", "stats", "top"):
         assert f" {later} " not in ran.out
     assert shell("-h").code == 0
     assert shell("--version").out.startswith("queuekit ")
