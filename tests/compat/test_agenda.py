@@ -143,7 +143,7 @@ def test_jobs_are_listed_by_status_and_type_with_limit_and_offset(jobs: JobProce
     every = jobs.list_jobs()
     assert (len(every.jobs), every.total) == (9, 9)
     assert (jobs.list_jobs(offset=20).jobs, jobs.list_jobs(offset=20).total) == ([], 9)
-    assert jobs.list_jobs(status="failed", limit=100).jobs == []
+    assert jobs.list_jobs("failed", limit=100).jobs == []
 
 
 def test_health_counts_jobs(jobs: JobProcessor) -> None:

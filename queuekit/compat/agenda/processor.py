@@ -156,7 +156,7 @@ class JobProcessor:
         return await self.kit.job(id, queue=self.queue).acancel()
 
     def list_jobs(
-        self, *, status: str | None = None, type: str | None = None, limit: int = 100, offset: int = 0
+        self, status: str | None = None, type: str | None = None, *, limit: int = 100, offset: int = 0
     ) -> JobList:
         """Jobs and how many there are. All before `offset` is read, so that going through everything costs its square.
 
@@ -165,7 +165,7 @@ class JobProcessor:
         return direct(reading.listing(self._blocking, self.queue, status=status, type=type, limit=limit, offset=offset))
 
     async def alist_jobs(
-        self, *, status: str | None = None, type: str | None = None, limit: int = 100, offset: int = 0
+        self, status: str | None = None, type: str | None = None, *, limit: int = 100, offset: int = 0
     ) -> JobList:
         """See `list_jobs`."""
         return await reading.listing(self._awaiting, self.queue, status=status, type=type, limit=limit, offset=offset)
