@@ -9,11 +9,12 @@ from queuekit.domain.moving import Clash, HeldKey
 from queuekit.domain.state import State
 from queuekit.store.parts import MovingStore
 from queuekit.testing.conformance.harness import Harness
-from queuekit.testing.conformance.transit import HERE, arrive
+from queuekit.testing.conformance.transit import ARRIVING, HERE, arrive, ids, leave
 from queuekit.testing.conformance.unique import Until, free
 from queuekit.testing.conformance.words import (
     HOUR,
     MINUTE,
+    Actor,
     Producer,
     Q,
     Worker,
@@ -162,3 +163,20 @@ async def test_a_job_of_the_id_that_holds_a_key_for_a_time_takes_it(able: Moving
     assert await coming.take(ended) == []
     await coming.go(HERE, None)
     assert not await free(mover, "b")
+
+
+async def test_a_checked_out_holder_of_a_key_takes_no_new_content(
+    harness: Harness, able: MovingStore, mover: MovingStore
+) -> None:
+    """Its parcel may be in the other store already. The call is told of the holder, as where it runs."""
+    unique = UniqueKey("k", "finished", "replace")
+    await Producer(mover).put(spec("a", unique=unique, body=b"old"))
+    leaving = await leave(harness, mover)
+    assert ids(await leaving.out()) == ["a"]
+    await leaving.go(ARRIVING)
+    new = spec("b", unique=unique, body=b"new", priority=3)
+    answer = await mover.enqueue(Q, [new], Actor().op(), asked=True)
+    assert [(r.id, r.created) for r in answer.receipts] == [("a", False)]
+    assert [parcel.record.body for parcel in await leaving.out(batch=1)] == [b"old"]
+    assert await leaving.restore(batch=1) == 1
+    assert ((await look(mover, "a")).body, await state(mover, "b")) == (b"old", None)
