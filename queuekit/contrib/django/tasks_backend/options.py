@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from queuekit.context import Fail
 from queuekit.domain import options
 from queuekit.domain.backoff import Backoff
 from queuekit.domain.duration import Duration
@@ -27,8 +28,8 @@ OF_BACKEND = ("kit", *RUN)
 OF_TASK = (*RUN, "concurrency")
 
 
-class Unfit(TypeError):
-    """A task returned what JSON cannot carry: running it again would only do its work twice."""
+class Unfit(Fail, TypeError):
+    """A task returned what JSON cannot carry: it has failed for good, running it again would do its work twice."""
 
 
 class BackendTaskOptions(TypedDict, total=False):
@@ -78,7 +79,4 @@ def check(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
 def run_options(backend: Mapping[str, Any], fn: Callable[..., Any]) -> dict[str, Any]:
     """What holds for a task's runs: of the function over the backend's."""
     said = {"attempts": ATTEMPTS, **{name: backend[name] for name in RUN if name in backend}}
-    said |= getattr(fn, ATTRIBUTE, {})
-    given = said.get("fail_on", ())
-    said["fail_on"] = (*(given if isinstance(given, (list, tuple)) else (given,)), Unfit)
-    return said
+    return said | getattr(fn, ATTRIBUTE, {})
