@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from queuekit import Cancel, Retry, current_job
 from queuekit.contrib.django import task_options
 from queuekit.contrib.django.tasks_backend.root import BACKPORT
 
@@ -103,6 +104,18 @@ def reads_the_database() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         return bool(cursor.fetchone()[0])
+
+
+@task()
+def uses_queuekit(how: str) -> None:
+    """Uses what queuekit's own tasks have."""
+    ctx = current_job()
+    assert ctx is not None
+    ctx.progress(0.5, how)
+    if how == "cancel":
+        raise Cancel("wanted no more")
+    if ctx.attempt == 1:
+        raise Retry(how, after=0)
 
 
 @task()

@@ -200,6 +200,25 @@ def test_two_backends_of_one_kit_keep_their_own_options(shop: Any, kit: DjangoKi
             assert (result.attempts, result.backend, result.task.backend) == (attempts, alias, alias)
 
 
+def test_options_that_change_reach_what_waits(shop: Any, kit: DjangoKit) -> None:
+    result = shop.fails.enqueue()
+    with tasks(default=one(kit, attempts=3, backoff=0)):
+        work(kit)
+        result.refresh()
+    assert result.attempts == 3
+
+
+def test_a_task_may_use_what_queuekits_own_have(shop: Any, kit: DjangoKit) -> None:
+    with tasks(default=one(kit, attempts=2)):
+        retried, cancelled = shop.uses_queuekit.enqueue("retry"), shop.uses_queuekit.enqueue("cancel")
+        work(kit)
+        retried.refresh()
+        cancelled.refresh()
+        assert (retried.status.value, retried.attempts) == ("SUCCESSFUL", 2)
+        assert handle_of(kit, retried).get().progress == {"value": 0.5, "message": "retry"}
+        assert (cancelled.status.value, cancelled.errors[-1].exception_class) == ("FAILED", JobCancelled)
+
+
 def test_a_timeout_is_an_error_of_the_task(kit: DjangoKit, shop: Any) -> None:
     from queuekit.contrib.django.tasks_backend import results
     from queuekit.contrib.django.tasks_backend.options import Unfit

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core import checks
+from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from queuekit.contrib.django import connections
@@ -90,6 +91,15 @@ def finder_of(kit: QueueKit) -> TasksFinder:
         kit.on(event, finder.told)
     kit.on("retrying", finder.retried)
     return finder
+
+
+def _on_setting(*, setting: str, **_: object) -> None:
+    """A test changed the setting: its kits are told at once. The framework's own receiver has been called before."""
+    if setting == "TASKS":
+        connect()
+
+
+setting_changed.connect(_on_setting, dispatch_uid="queuekit.tasks")
 
 
 def _failed(kits: Mapping[str, QueueKit | Exception]) -> bool:
