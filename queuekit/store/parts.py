@@ -99,6 +99,8 @@ class Mover(Protocol):
         HERE without `to`, or GONE: the journal of what was taken in is dropped. GONE: keys and marks are dropped, op
         records stay. Wakes workers.
         A call that changes nothing (same epoch, by, home, to) adds nothing and makes no room: the same answer.
+        Until `Standing.settles_at` calls may go by what they knew before. A mover confirms nothing before that of its
+        source, whose ids and keys would be free for them, and stops the source only behind that of its target.
         *Raises* Conflict (a higher epoch, or an equal one of another mover; HERE without `to` while jobs are out)."""
 
     async def checkout(self, queue: str, epoch: int, batch: int, limit: int, *, history: bool = False) -> list[Parcel]:
