@@ -267,14 +267,19 @@ async def _sent(
 async def _write(access: Access, at: Entry, queue: str, specs: list[JobSpec], within: object | None) -> list[Receipt]:
     if within is not None:
         return await _join(access, at, queue, specs, within)
-    with at.lanes.op() as op, _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
-        first = None
-        if not access.roads.known or access.roads.of(queue) is None:
-            try:
-                return (await at.store.enqueue(queue, specs, op)).receipts
-            except (StoreUnavailable, Moved) as error:
-                first = error
-        return await following.enqueue(access, at, queue, specs, op, first=first)
+    op, first = at.lanes.take(), None
+    if not access.roads.known or access.roads.of(queue) is None:
+        try:
+            receipts = (await at.store.enqueue(queue, specs, op)).receipts
+        except (StoreUnavailable, Moved) as error:
+            first = error
+        else:
+            at.lanes.give(op)
+            return receipts
+    with _named(op, f"{queue}/{specs[0].id} and {len(specs) - 1} more"):
+        receipts = await following.enqueue(access, at, queue, specs, op, first=first)
+    at.lanes.give(op)
+    return receipts
 
 
 async def _join(access: Access, at: Entry, queue: str, specs: list[JobSpec], within: object) -> list[Receipt]:
