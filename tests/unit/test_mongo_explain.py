@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from queuekit_mongo import pages, queries, removals
+from queuekit_mongo import pages, queries, removals, transit
 from queuekit_mongo.backend import backend
 from queuekit_mongo.documents import SUSPECT
 from queuekit_mongo.statements import Find, Group, Pipe, Write
@@ -169,10 +169,28 @@ def asked(store: MongoStore) -> dict[str, tuple[Find | Pipe | Write, int]]:
         "unstarted": (removals.unstarted(key, FAR, 10), 11),
         "dead stubs": (removals.dead_stubs(FAR, 10), 11),
         "everything": (removals.everything(key, 10), 11),
+        **_of_a_mover(store, key),
     }
 
 
+def _of_a_mover(store: MongoStore, key: str) -> dict[str, tuple[Find | Pipe | Write, int]]:
+    """What a mover asks; keys held for a time and running jobs it reads whole, of its own queue only."""
+    leaves = dict(zip(LEAVES, transit.lines(key, 10, history=True), strict=True))
+    return {
+        **{name: (find, 24 if name == "leaves: ended" else 11) for name, find in leaves.items()},
+        "a mover's queue": (transit.own(key), 1),
+        "batches that are out": (transit.outs(store.room.names.move("q", "out")), 1),
+        "running": (transit.running(key), MANY + 1),
+        "held for a mover": (transit.held_jobs(key, 10), 2),
+        "timed keys": (transit.timed_keys(key, "", 1, 10), MANY + 1),
+        "whatever holds a key": (transit.keyed(key, 10), 11),
+    }
+
+
+LEAVES = ("leaves: waiting", "leaves: delayed", "leaves: parked", "leaves: ended")
 NAMES = [
+    *LEAVES, "a mover's queue", "batches that are out", "running", "held for a mover", "timed keys",
+    "whatever holds a key",
     "totals", "additions to the totals", "the store", "known", "light", "time", "seen", "configure",
     "anything waiting of a foreign kind", "stubs", "take",
     "candidates", "candidates of the ready line", "candidates behind a mark", "claim", "complete", "complete one",
