@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -106,3 +108,27 @@ def test_without_the_backports_app_its_backends_are_asked_all_the_same() -> None
         connect()
         found = [message.id for message in checks.run_checks(tags=["queuekit"])]
     assert {"queuekit.tasks.W001", "queuekit.tasks.E008"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        (BACKEND, "pip install django-tasks"),
+        ("somebody.elses.Backend", "is set up"),
+    ],
+)
+def test_without_a_framework_the_install_line_is_given(backend: str, words: str) -> None:
+    from queuekit.contrib.django.tasks_backend.root import BACKPORT
+
+    if not BACKPORT:
+        return
+    code = """
+import sys; sys.modules["django_tasks"] = None
+from django.conf import settings
+settings.configure(INSTALLED_APPS=["queuekit.contrib.django"], TASKS={"default": {"BACKEND": sys.argv[1]}})
+import django; django.setup(); print("is set up")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, backend], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert words in (done.stdout if words == "is set up" else done.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
@@ -28,10 +29,17 @@ class QueuekitConfig(AppConfig):
         checks.register()
         provide(_project_kit)
         setting_changed.connect(_on_setting, dispatch_uid="queuekit")
-        if getattr(settings, "TASKS", None):
+        if _uses_tasks():
             from queuekit.contrib.django.tasks_backend.connect import connect
 
             connect()
+
+
+def _uses_tasks() -> bool:
+    """Whether there is a framework that reads TASKS, or TASKS wants us to say that there is none."""
+    said = getattr(settings, "TASKS", None)
+    here = find_spec("django.tasks") is not None or find_spec("django_tasks") is not None
+    return bool(said) and (here or "queuekit." in repr(said))
 
 
 def _project_kit() -> QueueKit:
