@@ -635,14 +635,15 @@ def test_a_kit_is_not_held_by_what_finds_its_tasks(django: None) -> None:
     assert gone() is None
 
 
-def test_tasks_run_in_test_cases_of_a_project(shop: Any, django_db: None) -> None:
+@pytest.mark.parametrize("said", [{}, {"ENQUEUE_ON_COMMIT": True}, {"ENQUEUE_ON_COMMIT": False}])
+def test_tasks_run_in_test_cases_of_a_project(shop: Any, django_db: None, said: dict[str, bool]) -> None:
     from django.db import connection, transaction
 
     from queuekit.contrib.django.test import queue_testing
 
     around: Any = transaction.atomic()
     around._from_testcase = True  # as Django's TestCase opens it
-    with tasks(default=one(None)), around, queue_testing() as queues:
+    with tasks(default=one(None, **said)), around, queue_testing() as queues:
         result, fails = shop.reads_the_database.enqueue(), shop.fails.enqueue()
         queues.assert_enqueued("tests.contrib.tasks_shop.reads_the_database", {"args": []}, times=1)
         assert [job.state for job in queues.drain()] == [State.COMPLETED, State.FAILED]

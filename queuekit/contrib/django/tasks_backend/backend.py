@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.core import checks
 
+from queuekit.contrib.django import conf
 from queuekit.contrib.django.tasks_backend import results
 from queuekit.contrib.django.tasks_backend.carried import carried, encoded
 from queuekit.contrib.django.tasks_backend.connect import connect, finder_of
@@ -135,7 +136,9 @@ class TaskBackend(BaseTaskBackend):
     def _on_commit(self) -> bool | None:
         """Whether tasks wait for open transactions; None: as the kit does, which a plain one cannot say."""
         said: bool | None = self.params.get("ENQUEUE_ON_COMMIT")
-        return True if said is None and self.kit.transactions is None else said
+        if self.kit.transactions is None:
+            return said is not False
+        return None if said and conf.on_commit() is True else said  # tests look at what waits through the kit
 
     def _made(self, task: Task[..., Any], args: Any, kwargs: Any) -> tuple[QueueKit, Template, Any, Any]:
         self.validate_task(task)
