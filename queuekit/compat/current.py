@@ -35,8 +35,9 @@ def current() -> QueueKit:
     """
     with _lock:
         said = _held.get("used") or _held.get("provided")
-        if said is not None:
-            return said()
+    if said is not None:
+        return said()  # without the lock: it may import a module that comes here, too, in another thread
+    with _lock:
         kit = KITS.get("default")
         if kit is None:
             kit = made = QueueKit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -33,7 +34,7 @@ from queuekit.compat.bull import (
     process,
     processor,
 )
-from queuekit.compat.current import current
+from queuekit.compat.current import current, provide
 from queuekit.domain.values import Profile
 from queuekit.testing import TestKit
 
@@ -463,6 +464,24 @@ async def test_a_listener_may_be_a_coroutine_function(test_kit: TestKit) -> None
 
 
 # ---------------------------------------------------------------- which kit
+def test_a_project_that_is_found_by_an_import_holds_nobody_up(test_kit: TestKit) -> None:
+    """The import waits for another thread that imports the same module, which asks for the kit in its first lines."""
+    waited: list[bool] = []
+
+    def project() -> QueueKit:
+        if not waited:
+            other = threading.Thread(target=current, daemon=True)
+            waited.append(True)
+            other.start()
+            other.join(30)
+            waited.append(other.is_alive())
+        return test_kit
+
+    provide(project)
+    assert current() is test_kit
+    assert waited == [True, False]
+
+
 def test_without_a_kit_the_process_own_one_is_used(tmp_path: Path) -> None:
     queue = get_queue("named-before-the-kit-is-made")
     with QueueKit(f"sqlite:///{tmp_path}/q.db") as kit:

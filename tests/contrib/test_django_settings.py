@@ -201,6 +201,33 @@ def test_options_of_manage_py_are_taken_out(capsys: pytest.CaptureFixture[str]) 
     assert ended.value.code == 1
 
 
+def test_first_requests_at_once_find_one_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two of them, tasks and stores would be some here, some there."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    from functools import cache
+
+    from queuekit.contrib.django import DjangoKit, project
+
+    both = threading.Barrier(2)
+
+    class Slow(DjangoKit):
+        def __init__(self) -> None:
+            try:
+                both.wait(0.2)  # for the other thread, which must not come
+            except threading.BrokenBarrierError:
+                super().__init__(name="slow")
+                return
+            raise AssertionError("two threads make a kit each")
+
+    monkeypatch.setattr(project, "DjangoKit", Slow)
+    for name in ("_kit", "_made_here"):
+        monkeypatch.setattr(project, name, cache(getattr(project, name).__wrapped__))
+    with ThreadPoolExecutor(2) as threads:
+        first, second = [one.result() for one in [threads.submit(project.project_kit) for _ in range(2)]]
+    assert first is second
+
+
 def test_requests_in_a_transaction_enqueue_with_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     from django.db import connections
     from django.http import HttpRequest, HttpResponse

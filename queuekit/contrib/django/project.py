@@ -6,6 +6,7 @@ Here the project's kit is found, and the modules of its apps that register tasks
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ from queuekit.producing.modules import NotImported, said
 
 if TYPE_CHECKING:
     from django.apps import AppConfig
+
+_making = threading.Lock()
 
 
 class DjangoKit(QueueKit):
@@ -111,7 +114,8 @@ def made() -> list[DjangoKit]:
 @cache
 def _kit(app: str | None) -> DjangoKit:
     if app is None:
-        return DjangoKit()
+        with _making:  # two first requests at once: `cache` would let each have one
+            return _made_here()
     where = f"settings.QUEUEKIT['APP']={app!r}"
     module, _, attribute = app.partition(":")
     if not module or not attribute or module.startswith("queuekit."):
@@ -130,6 +134,11 @@ def _kit(app: str | None) -> DjangoKit:
             " DjangoKit` and make it one"
         )
     raise ConfigError(f"{where} is a {type(found).__name__}, not a DjangoKit")
+
+
+@cache
+def _made_here() -> DjangoKit:
+    return DjangoKit()
 
 
 def _import(app: AppConfig, name: str) -> None:
