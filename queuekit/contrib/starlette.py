@@ -36,8 +36,9 @@ def lifespan(
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """`Starlette(lifespan=lifespan(kit))`: the store is opened before the first request and closed after the last.
 
-    `inner` is a lifespan of your own; it begins when the kit is open and ends before it is closed. A store that is away
-    is logged, and the server starts; what no waiting mends (a wrong setting, a Redis that evicts) is raised.
+    `inner` is a lifespan of your own; it begins when the kit is open and ends before it is closed, and a worker runs
+    inside it. A store that is away is logged, and the server starts; what no waiting mends (a wrong setting, a Redis
+    that evicts) is raised.
 
     `worker=True`, or options of `kit.worker`, runs jobs on the server's own event loop: for development. They end with
     the server, after `grace` (5 s here), and go back to the queue; several server processes have a worker each. Tasks
@@ -49,14 +50,14 @@ def lifespan(
         async with AsyncExitStack() as stack:
             stack.push_async_callback(kit.aclose)
             await _open(kit)
-            if worker is not False:
+            app.state.queuekit = kit  # for requests that do not carry the lifespan's state
+            theirs = None if inner is None else await stack.enter_async_context(inner(app))
+            if worker is not False:  # inside: its jobs may need what `inner` opened
                 options: WorkerOptions = {"grace": GRACE}
                 if not isinstance(worker, bool):
                     options.update(worker)
                 _log.warning("jobs run inside this server (process %d): for development only", os.getpid())
                 await stack.enter_async_context(kit.worker(**options))
-            app.state.queuekit = kit  # for requests that do not carry the lifespan's state
-            theirs = None if inner is None else await stack.enter_async_context(inner(app))
             yield {**(theirs or {}), KEY: kit}
 
     return run

@@ -207,6 +207,25 @@ def kit_workers(kit: QueueKit) -> list[Any]:
     return list(direct(store.workers()))
 
 
+def test_a_worker_inside_has_what_the_users_lifespan_opened(kit: QueueKit) -> None:
+    """Its first job may run at once, and its last one until the server has ended."""
+    said: list[int] = []
+
+    async def workers() -> None:
+        said.append(len(await kit.arun(lambda at: at.ask(at.store.workers))))
+
+    @asynccontextmanager
+    async def own(app: FastAPI) -> AsyncIterator[None]:
+        await workers()
+        yield
+        await workers()
+
+    with TestClient(routes(FastAPI(lifespan=lifespan(kit, inner=own, worker=True)))) as client:
+        assert client.post("/kit").status_code == 202
+        assert len(kit_workers(kit)) == 1
+    assert said == [0, 0]
+
+
 def test_a_worker_inside_without_tasks_is_refused_at_the_start() -> None:
     with (
         pytest.raises(InvalidOption, match="the kit has no task with a handler"),
