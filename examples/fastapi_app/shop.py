@@ -3,7 +3,7 @@
 import os
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Path
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -11,6 +11,7 @@ from queuekit import Inject, JobContext, Queue, QueueKit, StoreUnavailable
 from queuekit.contrib.fastapi import Kit, lifespan, queue, queued, store_unavailable
 
 kit = QueueKit(namespace="fastapi-shop")
+Name = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,128}$")]  # what may name a queue or a job
 
 
 class Order(BaseModel):
@@ -43,7 +44,7 @@ app.add_exception_handler(StoreUnavailable, store_unavailable)
 
 
 @app.put("/orders/{order_id}", status_code=202)
-async def take(order_id: str, order: Order) -> JSONResponse:
+async def take(order_id: Name, order: Order) -> JSONResponse:
     """The client names the order, so that asking twice is one charge."""
     return queued(await charge.using(id=order_id).aenqueue(order), status=f"/jobs/orders/{order_id}")
 
@@ -55,7 +56,7 @@ async def thanks(customer: str, mail: Annotated[Queue, Depends(queue("mail"))]) 
 
 
 @app.get("/jobs/{queue_name}/{job_id}")
-async def status(queue_name: str, job_id: str, kit: Kit) -> dict[str, Any]:
+async def status(queue_name: Name, job_id: Name, kit: Kit) -> dict[str, Any]:
     """What became of a job."""
     job = await kit.aget(job_id, queue=queue_name)
     if job is None:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Flask, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 
-from queuekit import JobContext, PayloadError, StoreUnavailable
+from queuekit import InvalidName, JobContext, PayloadError, StoreUnavailable
 from queuekit.contrib.flask import FlaskKit
 
 kit = FlaskKit()
@@ -56,8 +56,8 @@ def accepted(ref: str) -> ResponseReturnValue:
 
 
 def refused(error: Exception) -> ResponseReturnValue:
-    """422: arguments that do not fit the task; nothing was written."""
-    return {"queued": False, "errors": getattr(error, "errors", ())}, 422
+    """422: arguments that do not fit the task, or an id that cannot be one; nothing was written."""
+    return {"queued": False, "errors": getattr(error, "errors", None) or [str(error)]}, 422
 
 
 def away(error: Exception) -> ResponseReturnValue:
@@ -74,5 +74,6 @@ def create_app(**config: object) -> Flask:
     kit.init_app(app)
     app.register_blueprint(shop)
     app.register_error_handler(PayloadError, refused)
+    app.register_error_handler(InvalidName, refused)
     app.register_error_handler(StoreUnavailable, away)
     return app

@@ -49,6 +49,8 @@ def test_an_order_over_http_is_charged_once_by_a_worker(
         assert shop.done(f"/jobs/{thanks.json()['job']}") == "the shop thanks bob"
         assert shop.client.put("/orders/o2", json={"customer": "eve", "cents": -1}).status_code == 422
         assert shop.client.get("/jobs/orders/o2").status_code == 404
+        assert shop.client.get("/jobs/no%20queue/o2").status_code == 422
+        assert shop.client.put("/orders/no%20id", json=ORDER).status_code == 422
         assert shop.end(worker) == 0, shop.said()
         _closed(shop, server)
 

@@ -37,6 +37,8 @@ def test_an_order_over_http_is_charged_once_by_a_worker(env: dict[str, str], tmp
         thanks = shop.client.post("/thanks", json={"customer": "bob"}).json()
         wrong = shop.client.put("/orders/o2", json={"customer": "eve", "cents": "much"})
         assert (wrong.status_code, wrong.json()["queued"]) == (422, False)
+        wrong = shop.client.put("/orders/no%20id", json=ORDER)
+        assert (wrong.status_code, wrong.json()["errors"][0][:24]) == (422, "'no id' is no job id: us")
 
         assert shop.done("/jobs/orders/o1") == "charged 12.50 EUR to ada"
         assert shop.done(thanks["status"]) == "the shop thanks bob"
