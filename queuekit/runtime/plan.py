@@ -13,6 +13,7 @@ from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.values import PROFILES, Profile
 from queuekit.errors import InvalidOption, Unsupported
 from queuekit.runtime.declare import declared
+from queuekit.runtime.greenlets import refuse_patched
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -75,7 +76,8 @@ class Plan:
 
 
 def plan(kit: QueueKit, options: Mapping[str, Any]) -> Plan:
-    """The plan of a worker. Raises InvalidOption for what cannot be."""
+    """The plan of a worker. Raises InvalidOption for what cannot be, ConfigError where no worker can."""
+    refuse_patched()
     unknown = [name for name in options if name not in KNOWN]
     if unknown:
         raise InvalidOption(f"a worker has no option {', '.join(map(repr, unknown))}; known: {', '.join(KNOWN)}")

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from queuekit.runtime.claim import Claim
-from queuekit.runtime.greenlets import refuse_patched
 from queuekit.runtime.plan import plan
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ INTERRUPTED = 130  # exit code: Ctrl-C twice
 def run(worker: Worker, kit: QueueKit, options: Mapping[str, Any]) -> int:
     """Run one worker here, or supervise several processes; the exit code."""
     kit.load()
-    refuse_patched()
     processes: int = options.get("processes") or kit.settings.processes
     if processes > 1:
         plan(kit, options)  # what cannot be is refused here, not in every process

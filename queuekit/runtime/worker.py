@@ -26,7 +26,6 @@ from queuekit.runtime.claim import Claim, Stop
 from queuekit.runtime.consumer import Consumer
 from queuekit.runtime.declare import declare
 from queuekit.runtime.executors import Threads
-from queuekit.runtime.greenlets import refuse_patched
 from queuekit.runtime.lease_keeper import LeaseKeeper
 from queuekit.runtime.listener import Listener
 from queuekit.runtime.plan import Plan, QueuePlan, plan
@@ -142,7 +141,6 @@ class Worker:
         if self._body is not None:
             raise RuntimeError("a worker starts once: make another one")
         self._kit.load()
-        refuse_patched()
         self.plan = planned = plan(self._kit, self._options)
         self._said = planned.queues
         self._loop = asyncio.get_running_loop()

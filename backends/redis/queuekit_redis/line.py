@@ -7,6 +7,7 @@ at once and costs one future, where redis-py takes a task for each write and a t
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
@@ -202,8 +203,13 @@ def end_without_loop(connection: Any) -> None:
         close_without_loop(writer.transport)
 
 
-def socket_number(connection: Any) -> int:
-    """The file descriptor of a connection of either kind, -1 where it has none."""
+def let_go_of_copy(connection: Any) -> None:
+    """In a forked child: /dev/null in the place of a connection's socket. Its number stays taken: whoever still has it
+    would close another file that got it."""
     writer = getattr(connection, "_writer", None)
     sock = getattr(connection, "_sock", None) if writer is None else writer.get_extra_info("socket")
-    return -1 if sock is None else int(sock.fileno())
+    number = -1 if sock is None else int(sock.fileno())
+    if number >= 0:
+        instead = os.open(os.devnull, os.O_RDWR)
+        os.dup2(instead, number, inheritable=False)
+        os.close(instead)

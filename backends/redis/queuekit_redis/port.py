@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from queuekit import clock
 from queuekit.errors import ConfigError, NotReplicated
 from queuekit.store.port import Port
-from queuekit_redis.line import Talks, end_without_loop, opened, socket_number, spoken
+from queuekit_redis.line import Talks, end_without_loop, let_go_of_copy, opened, spoken
 from queuekit_redis.replies import translate
 from queuekit_redis.scripts import READ_ONLY, SETTLED, Script
 from queuekit_redis.wire import Wire
@@ -148,11 +148,7 @@ class Pooled:
         Nothing is closed as such: that would say good-bye on the parent's connection, or take it from its loop.
         """
         for connection in list(self._made):
-            number = socket_number(connection)
-            if number >= 0:
-                instead = os.open(os.devnull, os.O_RDWR)
-                os.dup2(instead, number, inheritable=False)
-                os.close(instead)
+            let_go_of_copy(connection)
         self._made.clear()
 
 
