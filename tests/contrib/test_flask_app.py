@@ -38,7 +38,8 @@ def test_an_order_over_http_is_charged_once_by_a_worker(env: dict[str, str], tmp
         wrong = shop.client.put("/orders/o2", json={"customer": "eve", "cents": "much"})
         assert (wrong.status_code, wrong.json()["queued"]) == (422, False)
         wrong = shop.client.put("/orders/no%20id", json=ORDER)
-        assert (wrong.status_code, wrong.json()["errors"][0][:24]) == (422, "'no id' is no job id: us")
+        assert wrong.status_code == 422
+        assert "'no id' is no job id: use" in wrong.json()["errors"][0]
 
         assert shop.done("/jobs/orders/o1") == "charged 12.50 EUR to ada"
         assert shop.done(thanks["status"]) == "the shop thanks bob"
