@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from queuekit.domain.events import Job, JobFact, Status
 from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Change, Changed, No, Verb
 from queuekit.domain.readers import moment
+from queuekit.domain.redact import redact
 from queuekit.domain.state import TERMINAL, State
 from queuekit.domain.values import Priority, to_priority
 from queuekit.errors import (
@@ -28,6 +30,7 @@ from queuekit.errors import (
     JobNotFound,
     ResultGone,
     ResultTimeout,
+    StoreError,
     Unsupported,
     WouldDeadlock,
 )
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from queuekit.producing.newjob import Later
 
 R = TypeVar("R")
+_log = logging.getLogger("queuekit")
 WATCH = 5000  # ms of one store call that waits; a wait is made of as many as it takes
 KITS: weakref.WeakValueDictionary[str, QueueKit] = weakref.WeakValueDictionary()  # by name, for unpickled handles
 
@@ -231,7 +235,11 @@ class JobHandle(Generic[R]):
             raise Unsupported("kill_after needs the process executor, which comes with queuekit 0.2")
         changed = await self._change(at, Verb.CANCEL, reason=reason)
         if changed.ok and changed.state is State.CANCELLED and self._home().hooks.wants("cancelled"):
-            job = await self._get(at)
+            try:
+                job = await self._get(at)
+            except StoreError as error:  # the cancel itself is done, and must not look undone
+                _log.warning("hooks were not told that job %s was cancelled: %s", self.ref, redact(str(error)))
+                return True
             fact = JobFact(event="cancelled", at=clock.now(), queue=self.queue or (job.queue if job else ""), job=job)
             self._home().hooks.emit("cancelled", fact)
         return changed.ok

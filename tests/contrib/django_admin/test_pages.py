@@ -286,6 +286,27 @@ def test_hooks_hear_of_a_cancel_in_the_admin(shop: Shop, chief: Person) -> None:
     assert heard == [job.ref]
 
 
+def test_a_cancel_is_done_whatever_becomes_of_the_word_about_it(
+    shop: Shop, chief: Person, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store goes away between the two: the page and the log of the admin tell of the cancel all the same."""
+    shop.kit.on("cancelled", lambda fact: None)
+    jobs = [shop.send.enqueue("ada"), shop.send.enqueue("bob")]
+    page = chief.get(page_of(jobs[0]))
+
+    def away(handle: object) -> object:
+        raise StoreUnavailable("the store went away", outcome="refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobHandle, "get", away)
+        patch.setattr(JobHandle, "_get", lambda handle, at: away(handle))
+        assert messages(chief.press(jobs[0], "cancel", page=page)) == [f"Cancelled 1 job: {jobs[0].ref}."]
+        assert jobs[1].cancel()
+    assert [job.status() for job in jobs] == ["cancelled"] * 2
+    assert caplog.text.count("hooks were not told that job") == 2
+    assert "Cancelled." in chief.get(page_of(jobs[0]).replace("/change/", "/history/"))
+
+
 def test_links_lead_only_to_what_may_be_seen(shop: Shop, somebody: Callable[..., Person]) -> None:
     shop.failed()
     both, one = somebody("view_job", "view_queue"), somebody("view_queue")

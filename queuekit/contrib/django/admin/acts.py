@@ -6,6 +6,7 @@ shown: a job that failed, was retried by a colleague and has completed since mus
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +17,13 @@ from queuekit.domain import names
 from queuekit.domain.events import JobFact
 from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Change, Changed, No, Verb
+from queuekit.domain.redact import redact
 from queuekit.domain.state import State
 from queuekit.errors import Moved, StoreError, StoreUnavailable
 from queuekit.producing import seeking
 from queuekit.producing.access import Entry
 
+_log = logging.getLogger("queuekit.django")
 BATCH = 200  # jobs a call
 GUARDED = frozenset({Verb.RETRY, Verb.DELETE})  # what must not be done to a job that has changed since it was shown
 _MARK = "~"  # in no name
@@ -170,8 +173,17 @@ def _tell(kit: QueueKit, verb: Verb, one: Chosen, answer: Changed, before: JobRe
     else:
         became.done.append(one.ref)
         if verb is Verb.CANCEL and kit.hooks.wants("cancelled"):
-            job = kit.job(one.id, queue=one.queue).get()
-            kit.hooks.emit("cancelled", JobFact(event="cancelled", at=clock.now(), queue=one.queue, job=job))
+            _announce(kit, one)
+
+
+def _announce(kit: QueueKit, one: Chosen) -> None:
+    """Tell hooks of a cancel. It is done: a store that went away since must not make it look undone."""
+    try:
+        job = kit.job(one.id, queue=one.queue).get()
+    except StoreError as error:
+        _log.warning("hooks were not told that job %s was cancelled: %s", one.ref, redact(str(error)))
+        return
+    kit.hooks.emit("cancelled", JobFact(event="cancelled", at=clock.now(), queue=one.queue, job=job))
 
 
 def _why(verb: Verb, answer: Changed, before: JobRecord) -> str:
