@@ -7,7 +7,6 @@ It bounds every call by its deadline and translates driver errors; it never repe
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol
 
 
@@ -31,19 +30,3 @@ class Ported(Protocol):
 
     def through(self, wrap: Callable[[Any], Any]) -> None:
         """Call the driver through `wrap(port)` from now on; it has every method and attribute of the port."""
-
-
-def close_without_loop(transport: Any) -> None:
-    """Close the socket of an asyncio transport whose loop has been closed: its own `close` would need that loop.
-
-    A loop that closes its transports itself, as uvloop does, has none of what is asked for here.
-    """
-    if hasattr(transport, "_ssl_protocol"):
-        transport._closed = True  # noqa: SLF001  else its finalizer says that it was left open
-        transport = transport._ssl_protocol._transport  # noqa: SLF001
-    lost = getattr(transport, "_call_connection_lost", None)
-    if lost is not None and getattr(transport, "_sock", None) is not None:
-        transport._protocol_connected = False  # noqa: SLF001  nobody is there to be told
-        transport._closing = True  # noqa: SLF001  else a stream over it says that it was left open
-        with suppress(Exception):
-            lost(None)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from queuekit import QueueKit
-from queuekit.store.port import close_without_loop
+from queuekit.store.direct import close_without_loop
 from queuekit.testing import TestKit
 
 

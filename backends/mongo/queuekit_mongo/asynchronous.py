@@ -21,7 +21,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from queuekit.store.port import close_without_loop
+from queuekit.store.direct import close_without_loop
 from queuekit_mongo.collections import Names
 from queuekit_mongo.commands import Done, done_by_driver
 from queuekit_mongo.documents import Document

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import hiredis
 from redis import exceptions as rx
 
-from queuekit.store.port import close_without_loop
+from queuekit.store.direct import close_without_loop
 
 _MORE: Final = object()  # what the reader answers while a reply is incomplete
 _Push: Final = getattr(hiredis, "PushNotification", ())  # RESP3, hiredis 3.2: not the answer to anything
