@@ -22,6 +22,7 @@ def direct(call: Coroutine[Any, Any, R]) -> R:
     call.close()
     raise RuntimeError(f"{name} suspended on a blocking port: a store awaits nothing but its driver port")
 
+
 def close_without_loop(transport: Any) -> None:
     """Close the socket of an asyncio transport whose loop has been closed: its own `close` would need that loop.
 
