@@ -85,7 +85,7 @@ def tidy(text: str) -> str:
 
 def _trace(error: BaseException) -> str:
     try:
-        lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
+        lines = traceback.format_exception(type(error), error, theirs(error.__traceback__))
     except Exception as broken:  # noqa: BLE001  user code again: __str__, __repr__, a broken linecache
         return f"(formatting the traceback raised {type(broken).__name__})"
     # A message of megabytes must not push the frames out. Redacted before the last cut: half a secret is one.
@@ -93,7 +93,7 @@ def _trace(error: BaseException) -> str:
     return _middle_cut(redact(_whole("".join(shown))), _TRACE_MAX)
 
 
-def _theirs(trace: TracebackType | None) -> TracebackType | None:
+def theirs(trace: TracebackType | None) -> TracebackType | None:
     """The traceback from the first frame that is not the worker's."""
     start = trace
     while start is not None and start.tb_frame.f_globals.get("__name__", "").startswith(_OURS):

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import traceback
 import types
 import weakref
 from collections.abc import Iterator
@@ -311,6 +312,8 @@ def test_receivers_see_what_was_raised(shop: Any, kit: DjangoKit, root: Any) -> 
         root.task_finished.disconnect(receive)
     assert isinstance(seen[0], shop.OwnError)
     assert str(seen[0]) == "of the task"
+    files = [Path(one.filename).name for one in traceback.extract_tb(seen[0].__traceback__)]
+    assert files == ["finder.py", "tasks_shop.py"], "what runs tasks says nothing of why one failed"
     assert seen[1:] == [None]
     from queuekit.contrib.django.tasks_backend.connect import finder_of
 
@@ -368,6 +371,22 @@ def test_jobs_of_the_kits_own_tasks_send_nothing(kit: DjangoKit, root: Any) -> N
         work(kit, "default")
     assert handle.result(timeout=0) == 2
     assert told == []
+
+
+def test_the_end_of_another_job_imports_no_module_of_its_name(
+    shop: Any, kit: DjangoKit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task of the kit may be called as a module is."""
+    (tmp_path / "billing_of_old.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    from queuekit.contrib.django.tasks_backend.connect import finder_of
+
+    shop.bare.enqueue()
+    kit.task("billing_of_old.send")(_own)
+    handle = kit.queue("default").enqueue("billing_of_old.send", {"n": 1})
+    work(kit, "default")
+    assert handle.result(timeout=0) == 2
+    assert "billing_of_old.send" not in finder_of(kit)._missing
 
 
 def _own(n: int) -> int:

@@ -198,8 +198,10 @@ class TasksFinder:
     def told(self, fact: JobFact) -> Coroutine[Any, Any, None] | None:
         """A hook: the end of a job was accepted. Receivers may use the database, so they never run on an event loop."""
         job = fact.job
-        task = None if job is None else self.task(job.task)
-        if job is None or task is None or not self.backends or not results.carries_a_call(job):
+        if job is None or not self.backends or not results.carries_a_call(job):
+            return None  # before its path is looked at: that may import a module
+        task = self.task(job.task)
+        if task is None:
             return None
         try:
             asyncio.get_running_loop()
@@ -221,8 +223,10 @@ class TasksFinder:
         raised = self._raised.pop(_run_of(job.ref, job.attempt), None)
         with connections.fresh():
             try:
-                if raised is not None:
-                    raise raised  # receivers that report errors look at the one being handled
+                if raised is not None:  # receivers that report errors look at the one being handled
+                    from queuekit.runtime.failure import theirs  # only here: who enqueues needs no runtime
+
+                    raise raised.with_traceback(theirs(raised.__traceback__))
             except BaseException:  # noqa: BLE001  the task's own, whatever it is
                 task_finished.send(sender=self._sender(result), task_result=result)
             else:
