@@ -46,13 +46,15 @@ def follow() -> bool:
     os.set_inheritable(pipe, False)
     # Not SIG_IGN: programs that a job starts would inherit that.
     signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def wait() -> None:
         os.read(pipe, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    # The thread takes no signal: those are for the main thread, which is not woken by one that another thread takes.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     threading.Thread(target=wait, name="queuekit-parent", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, masked - {signal.SIGINT})
     return True
 
 
@@ -77,6 +79,7 @@ class Reloader:
         os.set_blocking(self._bell_in, False)
         screen.tell(f"queuekit: watching {', '.join(self._folders)}; a change restarts the worker, Ctrl-C ends it")
         before = {number: signal.signal(number, self._on_signal) for number in PASSED_ON}
+        bell = signal.set_wakeup_fd(self._bell_in, warn_on_full_buffer=False)  # rings on whatever thread a signal comes
         try:
             self._start()
             while not (self._asked and self._child is None):
@@ -85,6 +88,7 @@ class Reloader:
                 if self._deadline is None and not self._asked:
                     self._react()
         finally:
+            signal.set_wakeup_fd(bell)
             for number, handler in before.items():
                 signal.signal(number, handler)
             for pipe in (self._bell_in, self._bell_out, self._leash_in, self._leash_out):
@@ -172,8 +176,6 @@ class Reloader:
         elif number != signal.SIGCHLD:
             self._asked.append(number)
             self._end_child(signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM)
-        with contextlib.suppress(BlockingIOError):  # full: it rings already
-            os.write(self._bell_in, b"!")
 
 
 @contextlib.contextmanager

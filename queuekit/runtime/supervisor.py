@@ -71,11 +71,13 @@ class Supervisor:
         os.set_blocking(self._bell_in, False)
         names = ["SIGTERM", "SIGQUIT", "SIGUSR1", *(["SIGINT"] if self._options.get("interruptible", True) else [])]
         before = {number: signal.signal(number, self._on_signal) for number in map(_number, names) if number}
+        bell = signal.set_wakeup_fd(self._bell_in, warn_on_full_buffer=False)  # rings on whatever thread a signal comes
         try:
             for child in self._children:
                 self._start(child)
             self._watch()
         finally:
+            signal.set_wakeup_fd(bell)
             for number, handler in before.items():
                 signal.signal(number, handler)
             os.close(self._bell_in)
@@ -148,10 +150,6 @@ class Supervisor:
             self._pass_on(number)
         else:
             self._ask(number)
-        try:
-            os.write(self._bell_in, b"!")
-        except BlockingIOError:
-            return  # it rings already
 
     def _ask(self, number: int) -> None:
         self._asked += 1
