@@ -304,6 +304,14 @@ def test_only_named_jobs_may_be_doubled_after_a_failover() -> None:
     assert Rule.ACCEPTED in rules(history, Promises(doubled=frozenset({"b"})))
 
 
+def test_a_named_job_of_which_the_source_knows_more_may_stay_there() -> None:
+    history = good()
+    history.final.append(final("c", side=SOURCE))
+    history.totals = {"enqueued": 7, "completed": 7}
+    assert rules(history) == {Rule.TWICE, Rule.STANDING}
+    assert rules(history, Promises(doubled=frozenset({"c"}))) == set()
+
+
 def test_jobs_within_the_declared_skew_may_swap_places() -> None:
     history = good()
     history.runs[5].invoked, history.runs[5].given = 298, 299

@@ -161,7 +161,7 @@ def _kept(history: History, promises: Promises) -> Iterator[Breach]:
         yield Breach(Rule.STATE, job, "it is there, and nothing of it was to be kept")
     wanted = {one.job for one in history.asked}
     for job, times in seen.items():
-        if times > 1:
+        if times > 1 and job not in promises.doubled:
             places = ", ".join(f"{one.side} {one.state}" for one in history.final if one.job == job)
             yield Breach(Rule.TWICE, job, places)
         if job not in wanted:
@@ -351,7 +351,9 @@ def _standing(history: History, promises: Promises) -> Iterator[Breach]:
         if history.standing.get(side) != home:
             yield Breach(Rule.STANDING, side, f"{history.standing.get(side)}, not {home}")
     for one in history.final:
-        if one.side == gone:
+        if (
+            one.side == gone and one.job not in promises.doubled
+        ):  # told more of it than the other knows: it stays, named
             yield Breach(Rule.STANDING, one.job, f"left behind at the {gone}, {one.state}")
     if history.moved < promises.least:
         yield Breach(Rule.INJECTED, "jobs moved", f"{history.moved}, at least {promises.least} were wanted")

@@ -21,6 +21,7 @@ from tests.torture.moves.judge import SOURCE, TARGET
 from tests.torture.moves.kill import Ground, Lived, Script
 from tests.torture.moves.load import WORKERS, Load
 from tests.torture.moves.sites import Aim, Site
+from tests.torture.moves.stage import SEEDED
 from tests.torture.wire import Wire
 
 
@@ -186,21 +187,25 @@ def fails_over(ground: RealGround, redis: Replicated, cut: Aim, stop: Aim, *, wo
         lives = [await ground.move(load.queue, "start", cut)]
         assert lives[0].killed, f"it never came to {cut}: {lives[0].said}"
         await load.rest(SOURCE)
+        waited = {f"w{n}" for n in range(SEEDED)} - _ran(
+            load, SOURCE
+        )  # jobs that the replica will have, as will the target
         await redis.in_step()
         redis.link.cut()
         lives.append(await ground.move(load.queue, "resume", stop))
         assert lives[1].killed, f"it never came to {stop}: {lives[1].said}"
-        if stop.site.step != "confirm":
-            while sum(run.side == TARGET for run in load.history.runs) < 5:  # noqa: ASYNC110  it is open, so they come
-                await asyncio.sleep(0.01)
+        opened = stop.site.step != "confirm"
+        while opened and len(_ran(load, TARGET) & waited) < 5:  # noqa: ASYNC110  it is open, so they come
+            await asyncio.sleep(0.01)
         await redis.fail_over()
         load.failed_over = ground.tick()
         store = backend(redis.replica.url).asynchronous(redis.replica.url, StoreOptions(namespace=ground.namespace))
         await store.open()
         await ground.replace(SOURCE, redis.replica.url, cast("MovingStore", store))
         load.go_on(SOURCE, WORKERS)  # what a producer is told now, at a source that knows of no move, nobody can keep
-        if works_between:
-            await asyncio.sleep(0.5)
+        there = _ran(load, TARGET) & waited if opened else waited
+        while works_between and not _ran(load, SOURCE, load.failed_over) & there:  # noqa: ASYNC110  they work, so it comes
+            await asyncio.sleep(0.01)
         lives.append(await ground.move(load.queue, "resume", None))
         load.go_on(SOURCE)
         assert lives[-1].ended, lives[-1].said
@@ -212,6 +217,11 @@ def fails_over(ground: RealGround, redis: Replicated, cut: Aim, stop: Aim, *, wo
 def at(side: str, step: str, nth: int = 1, *, after: bool = True) -> Aim:
     """An aim at the nth call of a verb, whoever makes it."""
     return Aim(Site(side, step, nth=nth), after)
+
+
+def _ran(load: Load, side: str, since: int = 0) -> set[str]:
+    """The jobs that a side has given out."""
+    return {run.job for run in load.history.runs if run.side == side and run.given > since}
 
 
 STEPS = (
