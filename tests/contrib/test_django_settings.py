@@ -80,6 +80,35 @@ def test_in_production_a_store_must_be_named() -> None:
     assert [code for code, _ in found({"REQUIRE_PROVIDER": True})] == ["queuekit.E006"]
 
 
+def test_a_test_run_needs_no_store_before_a_test_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's runner sets DEBUG to False, and a failing check would end it before the first test."""
+    from django.test.utils import _TestState
+
+    monkeypatch.setattr(_TestState, "saved_data", object(), raising=False)
+    [(code, message)] = found({}, debug=False)
+    assert code == "queuekit.W002"
+    assert "QueueTestMixin" in message
+    assert [code for code, _ in found({"REQUIRE_PROVIDER": True}, debug=False)] == ["queuekit.E006"]
+    assert [code for code, _ in found({"PROVIDER": "rdis"}, debug=False)] == ["queuekit.E005"]
+
+
+def test_jobs_of_a_test_need_no_store() -> None:
+    from django.test import override_settings
+
+    from queuekit.contrib.django import get_kit
+    from queuekit.contrib.django.test import queue_testing
+
+    with override_settings(QUEUEKIT={}, DEBUG=False):
+        with queue_testing() as queues:
+            get_kit().queue("mail").enqueue("send")
+            assert [job.task for job in queues.jobs()] == ["send"]
+        with pytest.raises(ConfigError, match="DEBUG=False forbids"):
+            get_kit().queue("mail").enqueue("send")
+    wrong = pytest.raises(ConfigError, match="'soon' is no duration")
+    with override_settings(QUEUEKIT={"TIMEOUT": "soon"}), queue_testing(), wrong:
+        get_kit().queue("mail").enqueue("send")
+
+
 def test_a_store_in_memory_is_warned_of_in_production() -> None:
     assert [code for code, _ in found({"URL": "memory://"}, debug=False)] == ["queuekit.W001"]
     assert found({"URL": "memory://"}) == []

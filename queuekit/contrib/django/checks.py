@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,10 @@ from queuekit.store.registry import backend
 TAG = "queuekit"
 _MEMORY = "a store in memory belongs to one process, and no worker sees its jobs"
 _CHOOSE = "Set QUEUEKIT = {'URL': 'redis://…'} (or mongodb://, sqlite:///), or QUEUEKIT_URL in the environment."
+_TESTS = (
+    "Tests run with DEBUG=False. QueueTestMixin keeps a test's jobs in memory; a test that enqueues without it needs a"
+    " store: QUEUEKIT = {'URL': …} in the settings of the tests."
+)
 
 
 def register() -> None:
@@ -48,11 +53,20 @@ def _settings(found: list[checks.CheckMessage], kit: DjangoKit) -> Settings | No
         settings = kit.settings
     except ConfigError as error:
         none = "no store is chosen" in str(error)
-        found.append(_error("E006" if none else "E005", error, _CHOOSE if none else None))
+        if none and "DEBUG=False" in str(error) and _in_test_run():
+            found.append(checks.Warning(str(error), hint=_TESTS, id="queuekit.W002"))
+        else:
+            found.append(_error("E006" if none else "E005", error, _CHOOSE if none else None))
         return None
     if settings.url:
         _tried(found, "E007", None, lambda: backend(settings.url))
     return settings
+
+
+def _in_test_run() -> bool:
+    """Whether Django's test runner is at work: it sets DEBUG to False, whatever the project says."""
+    utils = sys.modules.get("django.test.utils")  # not imported for this: every web process has this module
+    return hasattr(getattr(utils, "_TestState", None), "saved_data")
 
 
 def _tried(found: list[checks.CheckMessage], id: str, hint: str | None, call: Callable[[], Any]) -> Any:

@@ -9,14 +9,16 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
 from queuekit import JSON, Job, Task
-from queuekit.contrib.django import connections
+from queuekit.contrib.django import conf, connections
 from queuekit.contrib.django.project import DjangoKit, get_kit
 from queuekit.contrib.django.transactions import OpenTransactions
+from queuekit.errors import ConfigError
 from queuekit.runtime.executors import Raised, Threads
 from queuekit.testing import TestKit, VirtualClock, isolated
 from queuekit.testing.drain import drain
@@ -104,10 +106,28 @@ class QueueTestMixin(_Case):
 @contextmanager
 def queue_testing(kit: DjangoKit | None = None, clock: VirtualClock | None = None) -> Iterator[Queues]:
     """Inside the block the jobs of the project's kit, or of `kit`, are in memory, for tests of one thread at a time."""
-    with isolated(get_kit() if kit is None else kit, clock) as test:
+    chosen = get_kit() if kit is None else kit
+    with _needs_no_store(chosen), isolated(chosen, clock) as test:
         # the connection of the test must outlive its jobs
         test.middlewares = [one for one in test.middlewares if one is not connections.around]
         yield Queues(test)
+
+
+@contextmanager
+def _needs_no_store(kit: DjangoKit) -> Iterator[None]:
+    """Where none is named: Django's runner turns DEBUG off, and jobs in memory are not to be refused for that."""
+    configuration = kit._configuration  # noqa: SLF001  the tests of a project are this package's own
+    try:
+        kit.settings  # noqa: B018  read here, or refused
+    except ConfigError:
+        configuration.framework = lambda: replace(conf.framework(), production=None)
+        try:
+            yield
+        finally:
+            configuration.framework = conf.framework
+            configuration.forget()
+        return
+    yield
 
 
 class _TestThread(Threads):
