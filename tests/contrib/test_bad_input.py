@@ -71,7 +71,8 @@ CASES = {
     ),
     "no flask": Case(
         files={"shop.py": "from queuekit.contrib.flask import FlaskKit\n"}, command="queuekit worker shop:kit", code=2,
-        missing=("flask",), said=("importing shop failed", "flask is not installed: pip install 'queuekit[flask]'", "shop.py"),
+        missing=("flask",),
+        said=("importing shop failed", "flask is not installed: pip install 'queuekit[flask]'", "shop.py"),
     ),
     "no fastapi": Case(
         files={"shop.py": "from queuekit.contrib.fastapi import lifespan\n"}, command="queuekit worker shop:kit",
@@ -79,7 +80,8 @@ CASES = {
     ),
     "no starlette": Case(
         files={"shop.py": "import queuekit.contrib.starlette\n"}, command="queuekit worker shop:kit",
-        code=2, missing=("starlette",), said=("starlette is not installed: pip install 'queuekit[starlette]'", "shop.py"),
+        code=2, missing=("starlette",),
+        said=("starlette is not installed: pip install 'queuekit[starlette]'", "shop.py"),
     ),
     "no django": Case(
         files={"shop.py": "from queuekit.contrib.django import kit\n"}, command="queuekit worker shop:kit",
