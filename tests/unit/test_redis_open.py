@@ -209,7 +209,17 @@ def test_sentinel_and_cluster_addresses_make_stores_without_io(options: StoreOpt
     assert cluster._port._seeds == [("a", 1), ("b", 2)]
 
 
-@pytest.mark.parametrize("url", ["redis+sentinel://h:1", "redis://h:port/0", "redis+cluster://h:x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://h:1",
+        "redis://h:port/0",
+        "redis://h/0x",
+        "rediss://h/-1",
+        "redis://h/shop",
+        "redis+cluster://h:x",
+    ],
+)
 def test_an_address_that_cannot_be_is_refused_at_once(url: str, options: StoreOptions) -> None:
     with pytest.raises(ConfigError, match=r"no Redis address"):
         backend.blocking(url, options)

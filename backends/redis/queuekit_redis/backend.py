@@ -78,6 +78,9 @@ def _port(url: str, options: StoreOptions, kind: Kind) -> RedisPort:
             return kind(guards.master_for(service), where, _replicas(options), sentinels=guards.sentinels)
         client = redis.Redis if blocking else redis.asyncio.Redis
         if parts.scheme != "redis+cluster":
+            number = parts.path.strip("/")
+            if number and not number.isdecimal():  # redis-py would take database 0 without a word
+                raise ValueError(f"the database is a number, not {number!r}")
             return kind(client.from_url(url, **settings), where, _replicas(options))
         login, seeds = _hosts(parts, 6379)
 
