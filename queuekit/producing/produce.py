@@ -246,7 +246,7 @@ def _lost(failed: Sequence[tuple[NewJob[Any], BaseException]]) -> EnqueueNotAppl
     shown = ", ".join(refs[:_SHOWN]) + (f" and {len(refs) - _SHOWN} more" if len(refs) > _SHOWN else "")
     return EnqueueNotApplied(
         f"the transaction has committed, its jobs could not all be written: {shown}; enqueue them again, with the same"
-        f" ids: {failed[0][1]}",
+        f" ids: {redact(str(failed[0][1]))}",
         jobs=refs,
     )
 

@@ -193,7 +193,7 @@ def test_a_store_that_is_away_after_the_commit_is_asked_once(
 
     async def enqueue(queue: str, *given: Any) -> Enqueued:
         asked.append(queue)
-        raise StoreUnavailable("gone", outcome="unknown")
+        raise StoreUnavailable("redis://:geheim@h:1 is gone", outcome="unknown")
 
     transaction.begin()
     handles = [kit.queue(name).enqueue("send", id=name) for name in ("a", "b", "c")]
@@ -209,6 +209,7 @@ def test_a_store_that_is_away_after_the_commit_is_asked_once(
     errors = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 3
     assert "may not have been written" in errors[0]
+    assert "geheim" not in f"{caplog.text}{caught.value}"
 
 
 def test_a_commit_of_many_jobs_is_one_call_a_queue(
