@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import traceback
 import types
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -626,6 +628,33 @@ def test_a_callers_clock_that_goes_wrong_is_not_believed(shop: Any, kit: DjangoK
         result: Any = results.result_of(changed, shop.bare, "default")
         assert result.enqueued_at == (made if believed else created)
         assert result.enqueued_at <= result.started_at <= result.last_attempted_at <= result.finished_at
+
+
+def test_a_module_that_another_thread_imports_is_waited_for(
+    shop: Any, kit: DjangoKit, root: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of it is there already: what is not yet in it must not be taken for missing, by this worker for good."""
+    from queuekit.contrib.django.tasks_backend.connect import finder_of
+
+    gate = types.ModuleType("gate_of_tasks")
+    gate.reached, gate.opened = threading.Event(), threading.Event()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "gate_of_tasks", gate)
+    (tmp_path / "tasks_half_there.py").write_text(
+        "import gate_of_tasks as gate\ngate.reached.set()\ngate.opened.wait(60)\n"
+        f"from {root.Task.__module__.rpartition('.')[0]} import task\n\n\n@task()\ndef late():\n    return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    shop.bare.enqueue()
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            importing = threads.submit(importlib.import_module, "tasks_half_there")
+            assert gate.reached.wait(60)
+            finding = threads.submit(finder_of(kit).task, "tasks_half_there.late")
+            wait([finding], timeout=0.2)  # it does not end before the import does
+        finally:
+            gate.opened.set()
+        assert finding.result(60) is importing.result(60).late
+    del sys.modules["tasks_half_there"]
 
 
 @pytest.mark.parametrize("module", ["leaving_tasks_module", "leaving_package.__main__"])

@@ -9,7 +9,6 @@ import asyncio
 import importlib
 import inspect
 import logging
-import sys
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -264,7 +263,7 @@ def _imported(path: str) -> Task[..., Any] | None:
     for cut in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:cut])
         try:
-            found: object = sys.modules.get(name) or importlib.import_module(name)
+            found: object = importlib.import_module(name)  # not sys.modules: another thread may be in the middle of it
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
                 continue
