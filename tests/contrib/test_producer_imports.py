@@ -43,7 +43,9 @@ asyncio.run(kit.queue("mail").aenqueue("send", {"to": "ada"}))
 """
 DJANGO = """
 from django.conf import settings
-settings.configure(INSTALLED_APPS=["queuekit.contrib.django", "shop"], QUEUEKIT={"URL": url}, SECRET_KEY="x", USE_TZ=True)
+settings.configure(
+    INSTALLED_APPS=["queuekit.contrib.django", "shop"], QUEUEKIT={"URL": url}, SECRET_KEY="x", USE_TZ=True
+)
 import django
 django.setup()
 from queuekit.contrib.django import kit
