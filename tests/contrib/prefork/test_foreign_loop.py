@@ -17,6 +17,7 @@ from queuekit import JobContext, QueueKit, Settings, ids
 from queuekit.errors import ConfigError, StoreUnavailable
 from queuekit.task import SyncTask
 from tests.contrib.prefork.farm import until
+from tests.contrib.prefork.looks import clean
 
 STORES = ("sqlite", "redis", "mongo")
 WAIT = 60
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.parametrize("store", STORES)
 def kit(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[QueueKit]:
     """A kit with one task, `add`. When it is closed, no thread of ours is left and no signal handler is another."""
     url = f"sqlite:///{tmp_path}/jobs.db" if store == "sqlite" else request.getfixturevalue(f"{store}_url")
+    clean()
     threads, handlers = set(threading.enumerate()), _handlers()
     with QueueKit(url, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:12]}") as made:
 

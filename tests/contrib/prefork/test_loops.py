@@ -15,11 +15,11 @@ from asgiref.sync import async_to_sync
 from queuekit import QueueKit, ids
 from queuekit.store.direct import direct
 from tests.contrib.prefork.farm import until
-from tests.contrib.prefork.looks import clients, open_to
+from tests.contrib.prefork.looks import clean, clients, open_to
 
 STORES = ("sqlite", "redis", "mongo")
 FULL = os.environ.get("QUEUEKIT_PREFORK") == "full"
-LOOPS = 200 if FULL else 8
+LOOPS = 200 if FULL else 5
 EACH = 2  # jobs a loop: on MongoDB the second leaves totals to write when the loop ends
 FEW = 12  # connections of other tests' kits and fixtures
 pytestmark = [pytest.mark.parametrize("store", STORES), pytest.mark.filterwarnings("error")]
@@ -36,6 +36,7 @@ def url(store: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def kit(url: str, caplog: pytest.LogCaptureFixture) -> Iterator[QueueKit]:
     """A kit that nobody else uses. When it is closed nothing of it is left, and no finalizer has complained."""
+    clean()
     before, threads = open_to(url), threading.active_count()
     with QueueKit(url, name=f"t{ids.nonce()[:8]}", namespace=f"t{ids.nonce()[:12]}") as made:
         yield made
