@@ -124,6 +124,11 @@ class Access:
         """What says which store this is."""
         return self._settings()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether this process's store, which plain calls use, is open."""
+        return self._blocking is not None and self._blocking.pid == os.getpid()
+
     def beside(self, url: str, chosen_by: str) -> Access:
         """Another store, under the same rules: one blocking, one a loop, none of a parent's, closed with this one."""
         known = self._beside.get(url)

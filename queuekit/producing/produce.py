@@ -63,6 +63,7 @@ async def asend(kit: QueueKit, template: Template, body: bytes) -> JobHandle[Any
     if kit.transactions is not None and template.within is None:
         register = await kit.transactions.aopened()
         if register is not None:
+            await _openable(kit.access)
             return hold(kit, [template.new(body)], register)[0]
     spec, queue = template.make(body), template.queue
     access = kit.access
@@ -105,6 +106,7 @@ async def asend_many(kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> list[JobHand
     if kit.transactions is not None:
         register = await kit.transactions.aopened()
         if register is not None:
+            await _openable(kit.access)
             written = await awrite(kit, [job for job in jobs if job.within is not None])
             return _in_order(jobs, written, hold(kit, [job for job in jobs if job.within is None], register))
     return await awrite(kit, jobs)
@@ -205,6 +207,14 @@ def hold(kit: QueueKit, jobs: Sequence[NewJob[Any]], register: Register) -> list
     later = Later(kit, jobs)
     register(later)
     return later.handles
+
+
+async def _openable(access: Access) -> None:
+    """Open the store that the commit, a plain call, will write to: what cannot be opened at all is told while the
+    transaction can be rolled back.
+    """
+    if not access.is_open:
+        await asyncio.to_thread(access.blocking)
 
 
 def _in_order(

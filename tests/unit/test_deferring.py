@@ -15,6 +15,7 @@ import pytest
 from queuekit import JobHandle, QueueKit, State, ids
 from queuekit.domain.outcome import Enqueued
 from queuekit.errors import (
+    ConfigError,
     EnqueueNotApplied,
     InvalidOption,
     PayloadTooLarge,
@@ -164,6 +165,23 @@ def test_what_can_be_refused_before_the_commit_is(kit: QueueKit, transaction: Tr
     transaction.begin()
     with pytest.raises(PayloadTooLarge):
         kit.queue("mail").enqueue("send", {"text": "x" * 300_000})
+    assert transaction.held == []
+
+
+def test_a_store_that_cannot_be_opened_is_told_before_the_commit(tmp_path: Path) -> None:
+    """While there is something to roll back; from coroutines, too."""
+    kit = QueueKit(f"sqlite:///{tmp_path}/no/such/folder/jobs.db", name="nowhere")
+    transaction = Transaction(kit)
+    transaction.begin()
+    queue = kit.queue("mail")
+    for enqueue in (
+        lambda: queue.enqueue("send"),
+        lambda: kit.enqueue_many([queue.make("send")]),
+        lambda: asyncio.run(queue.aenqueue("send")),
+        lambda: asyncio.run(kit.aenqueue_many([queue.make("send")])),
+    ):
+        with pytest.raises(ConfigError, match="does not exist"):
+            enqueue()
     assert transaction.held == []
 
 
