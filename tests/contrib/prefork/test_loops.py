@@ -21,6 +21,7 @@ STORES = ("sqlite", "redis", "mongo")
 FULL = os.environ.get("QUEUEKIT_PREFORK") == "full"
 LOOPS = 200 if FULL else 5
 EACH = 2  # jobs a loop: on MongoDB the second leaves totals to write when the loop ends
+MOST_FILES = 24  # descriptors of eight spare connections; they are shared by all loops, and only threads were left
 FEW = 12  # connections of other tests' kits and fixtures
 pytestmark = [pytest.mark.parametrize("store", STORES), pytest.mark.filterwarnings("error")]
 
@@ -92,7 +93,7 @@ def test_loop_after_loop_leaves_no_connection(kit: QueueKit, url: str, way: Call
         if way is not _bare:
             assert open_to(url) - at_rest == set()
         else:  # the last one's are closed by the next that opens, or by close()
-            assert len(open_to(url) - at_rest) <= 4
+            assert len(open_to(url) - at_rest) <= (MOST_FILES if url.startswith("sqlite") else 4)
             assert len(kit.access._loops) == 1
             assert threading.active_count() <= threads + 2
     if not url.startswith("sqlite"):
