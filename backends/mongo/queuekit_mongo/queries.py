@@ -15,7 +15,7 @@ from queuekit.domain.job import Retention
 from queuekit.domain.query import Note
 from queuekit.domain.state import LIVE
 from queuekit_mongo.collections import BY_ID, JOBS, LINE, PART, QUEUES, STORE, TIMER, UNIQUE
-from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OWN, READY, SUSPECT, Document
+from queuekit_mongo.documents import GONE, HEAVY, JOB_FIELDS, OUT, OWN, READY, SUSPECT, Document
 from queuekit_mongo.removals import NOT_STUB, stub
 from queuekit_mongo.statements import ANY_TIME, TIME_ORDER, UP, WAIT_ORDER, Find, Group, Pipe, Write, literal, ordered
 
@@ -369,7 +369,8 @@ def ensure(queue: str, **said: object) -> Write:
 def await_job(id: str) -> Write:
     """Mark a job that has not ended as awaited: its end needs care then."""
     live = {"$in": [str(state) for state in sorted(LIVE)]}
-    return Write(filter={"_id": id, "state": live}, update={"$set": {"awaited": True, "care": True}})
+    alive = [{"state": live}, {"state": OUT, "out.state": live}]  # one that is checked out may come back
+    return Write(filter={"_id": id, "$or": alive}, update={"$set": {"awaited": True, "care": True}})
 
 
 # ------------------------------------------------------------------ the store and its queues

@@ -369,3 +369,14 @@ async def test_a_move_back_at_once_brings_everything_home(harness: Harness, move
         dataclasses.replace(job, place=0, epoch=0) for job in before if job
     ]
     assert names(await Worker(mover).claim(9)) == ["a", "b", "c"]
+
+
+async def test_a_job_that_was_watched_while_it_was_out_is_awaited_when_it_is_back(
+    harness: Harness, mover: MovingStore
+) -> None:
+    await Producer(mover).put("a")
+    leaving = await leave(harness, mover)
+    await leaving.out()
+    await mover.watch(Q, "a", 0)
+    assert await leaving.restore() == 1
+    assert [parcel.awaited for parcel in await leaving.out()] == [True]
