@@ -366,6 +366,20 @@ def test_what_the_source_took_during_the_move_may_come_behind_what_the_target_to
     assert rules(history, Promises(late=20)) == {Rule.OVERTAKEN}, "it was there when the source stopped"
 
 
+def test_what_the_source_took_shortly_after_its_stop_may_come_behind_what_it_takes_when_it_is_back() -> None:
+    """An abort: `late` was acknowledged by the source at 151, and `e`, at 201, by the source that takes jobs again."""
+    history = good()
+    history.asked.append(asked(7, "late", 150))
+    history.runs.append(run("late", 310))
+    history.final.append(final("late"))
+    history.totals = {"enqueued": 7, "completed": 7}
+    history.stopped = 140, 145
+    next(one for one in history.asked if one.job == "e").side = SOURCE
+    assert rules(history, Promises(late=20)) == set()
+    assert rules(history, Promises(late=60)) == {Rule.OVERTAKEN}, "the source may not have known yet, of either"
+    assert rules(history, Promises(late=4)) == {Rule.OVERTAKEN}, "it knew of the stop when it took the first"
+
+
 def test_what_moved_is_ready_since_the_target_opened() -> None:
     """`d` was claimed before `c` when both were ready there for 8 moments."""
     history = good()

@@ -389,10 +389,7 @@ def configure(queue: str, rev: int, declared: str, override: str) -> Write:
     """Replace both layers if nobody else did since `rev`; a queue without a document has rev 0. None that left."""
     return Write(
         filter={"_id": queue, "rev": rev, "home": {"$nin": ["moving", "gone"]}},
-        update={
-            "$set": {"rev": rev + 1, "declared": declared, "override": override},
-            "$setOnInsert": {"epoch": 0},
-        },
+        update={"$set": {"rev": rev + 1, "declared": declared, "override": override}, "$setOnInsert": {"epoch": 0}},
         upsert=rev == 0,
     )
 

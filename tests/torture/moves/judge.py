@@ -257,9 +257,10 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
     """A job that waited is claimed before all that were asked for behind it, at whichever side.
 
     Of each only the first claim counts. Where one was acknowledged by the target and the other by the source, the
-    one of the source goes first: nobody promises more. Nor between the two stores for what the source acknowledged
-    during the move, nor of claims that it was asked for so shortly after its stop that they may not know of it. What
-    came with the move is ready since the side opened, and jobs that are not ready for long may swap places.
+    one of the source goes first: nobody promises more. Nor between what the source acknowledged shortly after its stop
+    and what is acknowledged where the queue arrives, nor of claims that it was asked for so shortly after its stop
+    that they may not know of it. What came with the move is ready since the side opened, and jobs that are not ready
+    for long may swap places.
     """
     first = {job: runs[0] for job, runs in _by_job(history).items() if runs[0].claims == 1}
     made = {one.job: one for one in history.asked if one.created and one.answered is not None and not one.delayed}
@@ -275,7 +276,7 @@ def _overtaken(history: History, promises: Promises) -> Iterator[Breach]:
             if (
                 _fresh(history, promises, ours)
                 or _late(history, promises, ours)
-                or (one.side == TARGET and _during(history, promises, other))
+                or (_arrived(history, promises, one) and _during(history, promises, other))
             ):
                 continue
             if other.call == one.call:
@@ -305,11 +306,17 @@ def _late(history: History, promises: Promises, run: Run) -> bool:
 
 
 def _during(history: History, promises: Promises, one: Asked) -> bool:
-    """Whether the source may have acknowledged it when it had stopped."""
+    """Whether the source may have acknowledged it when it had stopped, by what it knew before."""
     stopped, told = history.stopped, one.answered
-    return (
-        bool(promises.late) and one.side == SOURCE and stopped is not None and told is not None and told >= stopped[0]
-    )
+    if not promises.late or one.side != SOURCE or stopped is None or told is None:
+        return False
+    return told >= stopped[0] and one.invoked <= stopped[1] + promises.late
+
+
+def _arrived(history: History, promises: Promises, one: Asked) -> bool:
+    """Whether the side that receives acknowledged it: the target, or behind its stop a source that takes jobs back."""
+    stopped = history.stopped
+    return one.side == TARGET or (stopped is not None and one.invoked > stopped[1] + promises.late)
 
 
 def _states(history: History, promises: Promises) -> Iterator[Breach]:

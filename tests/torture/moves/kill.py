@@ -18,7 +18,8 @@ from tests.torture.moves.load import Load
 from tests.torture.moves.sites import Aim, Site
 from tests.torture.moves.stage import final, seed
 
-EARLY = Aim(Site(TARGET, "import_batch", nth=2), after=True)  # the middle of a move, where another mode takes over
+# The middle of a move, where another mode takes over: behind a batch that came in, and before one that only left.
+EARLY = tuple(Aim(Site(TARGET, "import_batch", nth=2), after) for after in (True, False))
 MODES = {"move": ("start",), "resume": ("start", "resume"), "abort": ("start", "abort")}  # the last one is killed
 LASTS = (0.1, 0.2, 0.0, 0.4)  # seconds that long runs go on behind the commit point, by the number of the try
 PATIENCE = 150.0  # seconds until a point must have come to rest
@@ -107,12 +108,12 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
     return Played(breaches=breaches, lives=lives, load=load, seconds=time.monotonic() - begun)
 
 
-def killed_at(ground: Ground, scenario: str, aim: Aim | None) -> Script:
+def killed_at(ground: Ground, scenario: str, aim: Aim | None, number: int) -> Script:
     """Movers one after the other, the last mode's killed at `aim` and taken up again until it ends by itself."""
 
     async def script(load: Load) -> list[Lived]:
         modes, load.about = MODES[scenario], f"{scenario}, killed {aim}"
-        lives = [await ground.move(load.queue, mode, EARLY) for mode in modes[:-1]]
+        lives = [await ground.move(load.queue, mode, EARLY[number % 2]) for mode in modes[:-1]]
         lives.append(await ground.move(load.queue, modes[-1], aim))
         if lives[-1].killed:
             last = "abort" if modes[-1] == "abort" else "resume"
@@ -230,7 +231,7 @@ class Table:
 async def one_move(ground: Ground, queue: str, scenario: str, aim: Aim | None, number: int) -> Played:
     """A move or an abort, its mover killed at one of its calls, or at none."""
     ends = SOURCE if scenario == "abort" else TARGET
-    return await play(ground, queue, number, killed_at(ground, scenario, aim), ends=ends)
+    return await play(ground, queue, number, killed_at(ground, scenario, aim, number), ends=ends)
 
 
 async def record(

@@ -15,7 +15,7 @@ from typing import TypeVar
 from queuekit import ids
 from queuekit.domain.job import JobRecord, JobSpec, UniqueKey
 from queuekit.domain.limits import QueueConf
-from queuekit.domain.outcome import Ask, Enqueued, Exchange, Home, Kind, Op, Outcome, Receipt
+from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Kind, Op, Outcome, Receipt
 from queuekit.domain.state import State
 from queuekit.errors import Arriving, Moved, StoreUnavailable
 from queuekit.move.values import MovingStore
@@ -23,6 +23,7 @@ from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Asked, History, Run
 
 R = TypeVar("R")
 LEASE = 600_000  # ms: nobody dies here, so nothing runs out
+RENEWED = 20  # exchanges of a worker from one renewal to the next
 OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 WHO = PRODUCERS, WORKERS = "producers", "workers"
 PRIORITIES = (3, 5, 5, 5)
@@ -56,6 +57,8 @@ class Load:
         self._calls = 0
         self._empty = 0  # looks that saw nothing left, one behind the other
         self._lanes: dict[str, Op] = {}
+        self._asked_at: dict[str, int] = {}  # exchanges by their token
+        self._strays: set[tuple[str, str]] = set()  # claims that no answer told of
         for side in OTHER:
             self.go_on(side)
 
@@ -241,10 +244,27 @@ class Load:
             if name in self.keepers:
                 self.held[name] = len(holding)
             await self._exchange(side, name, holding, ended, slots)
+            await self._find_strays(side, name, holding)
             await asyncio.sleep(self._random.uniform(0, self.pace))
+
+    async def _find_strays(self, side: str, name: str, holding: list[Run]) -> None:
+        """As a lease keeper does: what the store holds for this worker, which never heard of it, is given back."""
+        last, store = self._lanes[f"{name}@{side}"], self.stores[side]
+        if last.n % RENEWED or not store.capabilities.strays or name in self.leases:
+            return
+        holds = [Hold(id=run.job, token=run.token) for run in holding]
+        reply = await self._let(side, WORKERS, lambda: store.renew(self.queue, holds, LEASE, last.actor, last.n))
+        names = [job for job, _ in reply.strays]
+        for job in await self._sure(lambda: store.get(self.queue, names)) if names else []:
+            if job is not None and (job.id, job.token) in reply.strays:
+                run = self._begun(side, name, job, self._asked_at[job.token or ""], self._tick())
+                self._strays.add((run.job, run.token))
+                holding.append(run)
+                self.history.runs.append(run)
 
     async def _exchange(self, side: str, name: str, holding: list[Run], ended: list[Run], slots: int) -> None:
         invoked, op = self._tick(), self._op(f"{name}@{side}")
+        self._asked_at[op.token] = invoked
         outcomes = [Outcome(run.job, run.token, self._kind(run), delay=20) for run in ended]
         want = 0 if self.over.is_set() else max(0, slots - len(holding) + len(ended))
         ask = Ask(want=want, lease=self.leases.get(name, LEASE), worker=name)
@@ -270,6 +290,8 @@ class Load:
 
     def _is_over(self, run: Run) -> bool:
         """Short ones end at once; long ones when the target is open."""
+        if (run.job, run.token) in self._strays:
+            return True
         if run.job.startswith(LONG) and run.claims == 1 and not (self.opened.is_set() or self.over.is_set()):
             return False
         return self._random.random() < 0.7
@@ -283,7 +305,9 @@ class Load:
             kind = Kind.FAILED
         if run.job == GIVEN_BACK and run.claims == 1:
             kind = Kind.RELEASED
-        if run.job in (TRACELESS, FORGOTTEN):
+        if (run.job, run.token) in self._strays:
+            kind = Kind.RELEASED
+        elif run.job in (TRACELESS, FORGOTTEN):
             kind = Kind.COMPLETED
         run.kind = kind.value
         return kind
