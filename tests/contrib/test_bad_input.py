@@ -27,6 +27,24 @@ LOGGING_CONFIG = None
 INSTALLED_APPS = ["queuekit.contrib.django", "shop"]
 """
 DJANGO = {"manage.py": MANAGE, "settings.py": SETTINGS, "shop/__init__.py": "", "shop/tasks.py": ""}
+URLS = "ROOT_URLCONF = 'urls'\n"
+SILENT = "SILENCED_SYSTEM_CHECKS = ['queuekit.E002']\n"
+WITH_URLS = {
+    "urls.py": "from shop.tasks import send\nurlpatterns = []\n",
+    "shop/tasks.py": "from queuekit.contrib.django import kit\n@kit.task\ndef send() -> None: ...\n",
+    "shop/management/commands/sends.py": """
+from django.core.management.base import BaseCommand, CommandError
+from queuekit import ConfigError
+
+class Command(BaseCommand):
+    def handle(self, *args, **options):
+        from shop.tasks import send
+        try:
+            send.enqueue()
+        except ConfigError as error:
+            raise CommandError(error)
+""",
+}
 QUEUED = "from queuekit import QueueKit\nkit = QueueKit(imports=['jobs.mail', 'jobs.bills'])\n"
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 FLASK_KIT = "from queuekit.contrib.flask import FlaskKit\nkit = FlaskKit(app)\n\n\n@kit.task\ndef send() -> None: ...\n"
@@ -159,6 +177,18 @@ CASES = {
         files=django("QUEUEKIT = {'APP': 'shop.nowhere:kit'}\n"), command="manage.py check", code=1,
         said=("queuekit.E002", "settings.QUEUEKIT['APP']='shop.nowhere:kit'", "No module named 'shop.nowhere'"),
     ),
+    "APP is nowhere, and URLs import a task": Case(
+        files=django("QUEUEKIT = {'APP': 'shop.nowhere:kit'}\n" + URLS, WITH_URLS), command="manage.py check", code=1,
+        said=("queuekit.E002", "settings.QUEUEKIT['APP']='shop.nowhere:kit'", "No module named 'shop.nowhere'"),
+    ),
+    "QUEUEKIT is no dict, and URLs import a task": Case(
+        files=django("QUEUEKIT = 'redis://localhost'\n" + URLS, WITH_URLS), command="manage.py check", code=1,
+        said=("queuekit.E001", "use a dict, not str"),
+    ),
+    "APP is nowhere, and nobody checks": Case(
+        files=django("QUEUEKIT = {'APP': 'shop.nowhere:kit'}\n" + SILENT + URLS, WITH_URLS),
+        command="manage.py sends", code=1, said=("settings.QUEUEKIT['APP']='shop.nowhere:kit' cannot be imported",),
+    ),
     "QUEUEKIT wrong, and a worker": Case(
         files=django("QUEUEKIT = {'CONCURENCY': 5}\n"), command="manage.py queuekit worker", code=78,
         said=("did you mean 'CONCURRENCY'?",),
@@ -211,7 +241,7 @@ def forks() -> Iterator[Forks]:
 def test_it_is_told(name: str, tmp_path: Path, forks: Forks) -> None:
     case = CASES[name]
     for path, text in case.files.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     env = {key: value for key, value in os.environ.items() if key not in VARIABLES and not key.startswith("DJANGO")}
     ran = forks.run(case.command.split(), tmp_path, env | case.env, missing=case.missing)

@@ -14,7 +14,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("Django is not installed: pip install 'queuekit[django]'") from error
 
-from queuekit.contrib.django.project import DjangoKit, get_kit
+from queuekit.contrib.django.project import DjangoKit, get_kit, importable
 from queuekit.contrib.django.transactions import at_once
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["DjangoKit", "TaskBackend", "at_once", "get_kit", "kit", "task_option
 def __getattr__(name: str) -> Any:
     """`kit` is the project's, which its settings name; the rest needs `django.tasks`, which not every project has."""
     if name == "kit":
-        return get_kit()  # `queuekit -A shop.tasks:kit` imports a task module before anybody set Django up
+        return importable()  # `queuekit -A shop.tasks:kit` imports a task module before anybody set Django up
     if name in ("TaskBackend", "task_options"):
         from queuekit.contrib.django import tasks_backend
 

@@ -6,6 +6,7 @@ Here the project's kit is found, and the modules of its apps that register tasks
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -24,7 +25,11 @@ from queuekit.handle import KITS
 from queuekit.producing.modules import NotImported, said
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from django.apps import AppConfig
+
+    from queuekit.settings.mapped import Mapped
 
 _making = threading.Lock()
 
@@ -96,6 +101,18 @@ def project_kit() -> DjangoKit:
     return _kit(conf.app())
 
 
+def importable() -> DjangoKit:
+    """`get_kit`, for a module that is imported. While `manage.py check` asks, one that refuses every use where there is
+    none: URLs import tasks, and an import that fails there would end the command before it says what is wrong.
+    """
+    try:
+        return get_kit()
+    except ConfigError as error:
+        if not _checking():
+            raise
+        return _refusing(str(error))
+
+
 def set_up() -> None:
     """Set Django up where nobody did. Raises ConfigError where it does not know its settings."""
     if apps.ready or getattr(apps, "loading", False):
@@ -139,6 +156,25 @@ def _kit(app: str | None) -> DjangoKit:
 @cache
 def _made_here() -> DjangoKit:
     return DjangoKit()
+
+
+@cache
+def _refusing(said: str) -> DjangoKit:
+    def refuse() -> Mapped:
+        raise ConfigError(said)
+
+    kit = DjangoKit(name="queuekit.check")
+    kit._configuration.framework = refuse  # noqa: SLF001  as its own settings would
+    return kit
+
+
+def _checking() -> bool:
+    """Whether Django's checks, whose end tells of the settings, are what imports."""
+    registry = sys.modules.get("django.core.checks.registry")
+    frame: FrameType | None = None if registry is None else sys._getframe()  # noqa: SLF001  only where no kit is found
+    while frame is not None and frame.f_code is not registry.CheckRegistry.run_checks.__code__:  # type: ignore[union-attr]
+        frame = frame.f_back
+    return frame is not None
 
 
 def _import(app: AppConfig, name: str) -> None:
