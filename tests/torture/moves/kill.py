@@ -18,8 +18,8 @@ from tests.torture.moves.load import Load
 from tests.torture.moves.sites import Aim, Site
 from tests.torture.moves.stage import final, seed
 
-# The middle of a move, where another mode takes over: behind a batch that came in, and before one that only left.
-EARLY = tuple(Aim(Site(TARGET, "import_batch", nth=2), after) for after in (True, False))
+# The middle of a move, where another mode takes over: behind a batch that came in, or before one that only left.
+EARLY = (Aim(Site(TARGET, "import_batch", nth=2), after=True), Aim(Site(TARGET, "import_batch", nth=1), after=False))
 MODES = {"move": ("start",), "resume": ("start", "resume"), "abort": ("start", "abort")}  # the last one is killed
 LASTS = (0.1, 0.2, 0.0, 0.4)  # seconds that long runs go on behind the commit point, by the number of the try
 PATIENCE = 150.0  # seconds until a point must have come to rest
