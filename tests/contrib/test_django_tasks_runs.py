@@ -388,7 +388,7 @@ def test_the_end_of_another_job_imports_no_module_of_its_name(
     handle = kit.queue("default").enqueue("billing_of_old.send", {"n": 1})
     work(kit, "default")
     assert handle.result(timeout=0) == 2
-    assert "billing_of_old.send" not in finder_of(kit)._missing
+    assert not finder_of(kit)._missing.waits("billing_of_old.send")
 
 
 def _own(n: int) -> int:
@@ -556,6 +556,45 @@ def test_a_module_that_cannot_be_imported_is_told(
     assert finder_of(kit).find("broken_tasks_module.task") is None
     assert "broken_tasks_module" in caplog.text
     assert "at import" in caplog.text
+
+
+def test_a_module_that_could_not_be_imported_is_tried_again_later(
+    shop: Any,
+    kit: DjangoKit,
+    root: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its tasks would be parked until the worker is restarted, however short the failure was."""
+    from queuekit import clock
+    from queuekit.contrib.django.tasks_backend.connect import finder_of
+
+    now = [1000.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    gate = types.ModuleType("gate_of_failing_tasks")
+    gate.error, gate.tries = OSError("no database yet"), 0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, gate.__name__, gate)
+    (tmp_path / "tasks_that_fail_once.py").write_text(
+        "import gate_of_failing_tasks as gate\ngate.tries += 1\nif gate.error: raise gate.error\n"
+        f"from {root.Task.__module__.rpartition('.')[0]} import task\n\n\n@task()\ndef late():\n    return 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    shop.bare.enqueue()
+    finder = finder_of(kit)
+    tries = []
+    for seconds in (0, 1, 4, 5, 4, 1, 600, 600, 79, 1):
+        now[0] += seconds
+        assert finder.find("tasks_that_fail_once.late") is None
+        tries.append(gate.tries)
+    assert tries == [1, 1, 2, 2, 2, 3, 4, 5, 5, 6], "not at each job"
+    assert caplog.text.count("no database yet") == 1
+    gate.error = None  # type: ignore[attr-defined]
+    now[0] += 300
+    definition = finder.find("tasks_that_fail_once.late")
+    assert definition is not None
+    assert definition.fn is not None
+    del sys.modules["tasks_that_fail_once"]
 
 
 # ------------------------------------------------------------ one worker, other process

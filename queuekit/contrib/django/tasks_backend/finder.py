@@ -19,6 +19,7 @@ from queuekit.context import JobContext
 from queuekit.contrib.django import connections
 from queuekit.contrib.django.tasks_backend import results
 from queuekit.contrib.django.tasks_backend.carried import carried
+from queuekit.contrib.django.tasks_backend.missing import Missing
 from queuekit.contrib.django.tasks_backend.options import Unfit, run_options
 from queuekit.contrib.django.tasks_backend.root import (
     DEFAULT_TASK_QUEUE_NAME,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("queuekit.contrib.django")
 ENDS: tuple[JobEvent, ...] = ("completed", "failed", "cancelled", "parked")
 _RAISED_KEPT = 64  # errors of runs whose end was not announced yet
-_MISSING_KEPT = 1024
 _TEMPLATES_KEPT = 4096
 _NONE: Mapping[str, object] = {}
 declared: dict[str, Task[..., Any]] = {}  # by module path: every task that one of our backends has accepted here
@@ -58,7 +58,7 @@ class TasksFinder:
         self.backends: Mapping[str, Backend] = {}
         self._found: dict[str, Definition] = {}
         self._tasks: dict[str, Task[..., Any]] = {}
-        self._missing: dict[str, None] = {}
+        self._missing = Missing()
         self._templates: dict[tuple[str, str, str, int], Template] = {}
         self._raised: OrderedDict[str, BaseException] = OrderedDict()  # by claim
 
@@ -114,12 +114,11 @@ class TasksFinder:
         """The Task of a module path, imported if need be; None where the path leads to anything else."""
         if path in self._tasks:
             return self._tasks[path]
-        if path in self._missing or not self.backends:
+        if not self.backends or self._missing.waits(path):
             return None
-        found = (_imported(path) if _may_be(path) else None) or declared.get(path)
+        found = (_imported(path, self._missing) if _may_be(path) else None) or declared.get(path)
         if found is None:
-            if len(self._missing) < _MISSING_KEPT:
-                self._missing[path] = None
+            self._missing.add(path)
             return None
         self._tasks[path] = found
         return found
@@ -257,7 +256,7 @@ def _may_be(path: str) -> bool:
     return all(part.isidentifier() and not part.startswith("__") for part in path.split("."))
 
 
-def _imported(path: str) -> Task[..., Any] | None:
+def _imported(path: str, missing: Missing) -> Task[..., Any] | None:
     """Import the module that the path begins with, and look the rest up in it."""
     parts = path.split(".")
     for cut in range(len(parts) - 1, 0, -1):
@@ -267,10 +266,10 @@ def _imported(path: str) -> Task[..., Any] | None:
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
                 continue
-            log.exception("module %s of task %s cannot be imported", name, path)
+            missing.told(name, path, error)
             return None
-        except (Exception, SystemExit):
-            log.exception("module %s of task %s cannot be imported", name, path)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  it is logged there
+            missing.told(name, path, error)
             return None
         for part in parts[cut:]:
             found = getattr(found, part, None)
