@@ -140,6 +140,17 @@ def commit(laters: Sequence[Later], behind: Sequence[Later] = ()) -> None:
         raise _lost([*failed, *((job, cause) for job in _taken(behind)[0])]) from cause
 
 
+def dropped(later: Later) -> None:
+    """Its transactions have committed, and nobody will call `commit` for it any more."""
+    jobs, _ = _taken([later])
+    for job in jobs:
+        _log.error(
+            "job %s/%s (%s) was not written, although the transaction it waited for has committed: a hook before it"
+            " raised; enqueue it again, with the same id",
+            job.queue, job.id, job.task, extra={"queue": job.queue, "job": job.id, "task": job.task},
+        )  # fmt: skip
+
+
 def _taken(laters: Sequence[Later]) -> tuple[list[NewJob[Any]], list[JobHandle[Any]]]:
     """Jobs and handles of those that still wait, which now do not any more."""
     mine = [later for later in laters if later.waits]

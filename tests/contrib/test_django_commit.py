@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -357,6 +358,43 @@ def test_what_django_does_not_try_any_more_is_told_as_well(kit: DjangoKit, caplo
     assert told[0].jobs == (first.ref, behind.ref)
     assert (behind.status(), called) == ("unknown", [])
     assert behind.ref in caplog.text
+
+
+@sqlite_only
+def test_a_job_that_a_hook_of_others_takes_along_is_told(kit: DjangoKit, caplog: pytest.LogCaptureFixture) -> None:
+    from django.db import transaction
+
+    def rolls_back() -> str:
+        with transaction.atomic():
+            kit.queue("mail").enqueue("send", {"n": 1})
+            with rolled_back():
+                inner = kit.queue("mail").enqueue("send", {"n": 2})
+            assert inner.status() == "unknown"
+        with rolled_back():
+            return kit.queue("mail").enqueue("send", {"n": 3}).ref
+        raise AssertionError
+
+    def is_taken_along() -> Any:
+        try:
+            with transaction.atomic():
+                transaction.on_commit(lambda: 1 / 0)
+                lost.append(kit.queue("mail").enqueue("send", {"n": 4}))
+        except ZeroDivisionError:
+            return
+        raise AssertionError
+
+    lost: list[Any] = []
+    rolls_back()
+    gc.collect()
+    assert caplog.text == ""
+    is_taken_along()
+    gc.collect()
+    assert lost[0].status() == "unknown"
+    assert [r.levelno for r in caplog.records if lost[0].ref in r.getMessage()] == [logging.ERROR]
+    caplog.clear()
+    rolls_back()  # with what that hook left in the connection
+    gc.collect()
+    assert caplog.text == ""
 
 
 @sqlite_only

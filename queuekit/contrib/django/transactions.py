@@ -106,7 +106,7 @@ class OpenTransactions:
     def _register(self, found: list[BaseDatabaseWrapper], later: Later) -> None:
         wait = _Wait(later, len(found))
         for connection in found:
-            call, hooks = _Call(self, wait), connection.run_on_commit
+            call, hooks = _Call(self, wait, connection), connection.run_on_commit
             # directly behind one of ours: nothing of anybody else's lies between, so both may be written at once
             call.adjoins = bool(hooks) and isinstance(hooks[-1][1], _Call) and hooks[-1][1].of is self
             tail = self._tails.get(connection)
@@ -139,10 +139,11 @@ class _Place:
 class _Call:
     """What Django holds until the commit, and calls then."""
 
-    __slots__ = ("__weakref__", "adjoins", "done", "of", "place", "wait")
+    __slots__ = ("__weakref__", "adjoins", "connection", "done", "of", "place", "wait")
 
-    def __init__(self, of: OpenTransactions, wait: _Wait) -> None:
+    def __init__(self, of: OpenTransactions, wait: _Wait, connection: BaseDatabaseWrapper) -> None:
         self.of = of
+        self.connection = None if _hooks_are_due(connection) else weakref.ref(connection)  # None: nothing to tell by
         self.wait = wait
         self.place = _Place(self)
         self.adjoins = False
@@ -167,6 +168,12 @@ class _Call:
         if ready:  # should this raise, Django calls nobody behind
             produce.commit(ready, [call.wait.later for call in behind])
 
+    def __del__(self) -> None:
+        """Django has let go of it: at a rollback, or because a hook of somebody else raised behind the commit."""
+        connection = None if self.connection is None else self.connection()
+        if not self.done and connection is not None and _hooks_are_due(connection):
+            produce.dropped(self.wait.later)
+
     def _following(self) -> Iterator[_Call]:
         place = self.place.next
         while place is not None:
@@ -174,6 +181,11 @@ class _Call:
             if call is not None and not call.done:
                 yield call
             place = place.next
+
+
+def _hooks_are_due(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a commit came and not all of its hooks have run, be it that one of them raised. No rollback sets this."""
+    return bool(getattr(connection, "run_commit_hooks_on_set_autocommit_on", False))
 
 
 def _of_test(connection: BaseDatabaseWrapper) -> bool:
