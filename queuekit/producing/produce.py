@@ -131,13 +131,19 @@ def commit(laters: Sequence[Later], behind: Sequence[Later] = ()) -> None:
             job for job, handle in zip(jobs, handles, strict=True) if handle.created is None and id(job) not in told
         ]
         _lost([*failed, *((job, end) for job in [*left, *_taken(behind)[0]])])
+        _tell(laters)
         raise
-    for later in laters:
-        if later.written is not None and all(handle.created is not None for handle in later.handles):
-            later.written()
+    _tell(laters)
     if failed:
         cause = failed[0][1]
         raise _lost([*failed, *((job, cause) for job in _taken(behind)[0])]) from cause
+
+
+def _tell(laters: Sequence[Later]) -> None:
+    """Tell those that want to know it, and whose jobs are all written."""
+    for later in laters:
+        if later.written is not None and all(handle.created is not None for handle in later.handles):
+            later.written()
 
 
 def dropped(later: Later) -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import pickle
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,31 @@ def test_a_store_that_is_away_after_the_commit_is_asked_once(
     assert len(errors) == 3
     assert "may not have been written" in errors[0]
     assert "geheim" not in f"{caplog.text}{caught.value}"
+
+
+@pytest.mark.parametrize("store", ["memory"])
+def test_jobs_written_before_ctrl_c_are_told_as_written(
+    kit: QueueKit, transaction: Transaction, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Signals and old reminders hang on it: the jobs are there, so what belongs to them must happen."""
+    real = produce._write
+
+    async def interrupted(access: Any, at: Any, queue: str, specs: list[Any], within: object) -> Any:
+        if queue == "second":
+            raise KeyboardInterrupt
+        return await real(access, at, queue, specs, within)
+
+    monkeypatch.setattr(produce, "_write", interrupted)
+    transaction.begin()
+    there, lost = (kit.queue(name).enqueue("send") for name in ("first", "second"))
+    told: list[str] = []
+    for later, name in zip(transaction.held, ("first", "second"), strict=True):
+        later.written = partial(told.append, name)
+    with pytest.raises(KeyboardInterrupt):
+        transaction.end(commit=True)
+    assert told == ["first"]
+    assert (there.status(), lost.status()) == (State.WAITING, "unknown")
+    assert [lost.ref in record.message for record in caplog.records] == [True]
 
 
 def test_a_commit_of_many_jobs_is_one_call_a_queue(
