@@ -29,6 +29,7 @@ class Job(Generic[T]):
         opts: Mapping[str, Any] | None = None,
         seen: Snapshot | None = None,
         ctx: JobContext | None = None,
+        added: int | None = None,
     ) -> None:
         self.id = handle.id
         self.name = name
@@ -38,6 +39,7 @@ class Job(Generic[T]):
         self._opts = opts
         self._seen = seen
         self._ctx = ctx
+        self._added = added  # ms: when it was handed over here
 
     @classmethod
     def seen(cls, handle: JobHandle[Any], seen: Snapshot, ctx: JobContext | None = None) -> Job[Any]:
@@ -62,8 +64,10 @@ class Job(Generic[T]):
 
     @property
     def timestamp(self) -> int | None:
-        """When it was added, by the store's clock."""
-        return None if self._seen is None else _ms(self._seen.created_at)
+        """When it was added, by the store's clock; by this host's as long as it was not read."""
+        if self._seen is None:
+            return None if self.created is False else self._added
+        return cast("int", _ms(self._seen.created_at))
 
     @property
     def delay(self) -> int:

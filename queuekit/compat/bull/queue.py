@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
 
-from queuekit import InvalidOption, NewJob, Page, QueueHealth, QueueKit, State
+from queuekit import InvalidOption, NewJob, Page, QueueHealth, QueueKit, State, clock
 from queuekit import Queue as PublicQueue
 from queuekit.compat.bull.events import Listener, listen
 from queuekit.compat.bull.job import Job
@@ -46,27 +46,27 @@ class Queue:
 
         Raises PayloadError, InvalidOption with the nearest name, Unsupported (`repeat`), StoreUnavailable.
         """
-        given = self._given(options)
+        given, now = self._given(options), clock.now_ms()
         handle = self.queue.enqueue(name, _data(data), **parse_bull_options(given))
-        return Job(handle, name, data, opts=given)
+        return Job(handle, name, data, opts=given, added=now)
 
     async def aadd(self, name: str, data: Any = None, options: Options | None = None) -> Job[Any]:
         """See `add`."""
-        given = self._given(options)
+        given, now = self._given(options), clock.now_ms()
         handle = await self.queue.aenqueue(name, _data(data), **parse_bull_options(given))
-        return Job(handle, name, data, opts=given)
+        return Job(handle, name, data, opts=given, added=now)
 
     def add_bulk(self, jobs: Iterable[Options]) -> list[Job[Any]]:
         """Write jobs, each `{name, data, opts}`: all of up to 1,000 or none of them."""
-        made = list(map(self._made, jobs))
+        made, now = list(map(self._made, jobs)), clock.now_ms()
         handles = self.kit.enqueue_many([new for new, _, _ in made])
-        return [_added(handle, one) for handle, one in zip(handles, made, strict=True)]
+        return [_added(handle, one, now) for handle, one in zip(handles, made, strict=True)]
 
     async def aadd_bulk(self, jobs: Iterable[Options]) -> list[Job[Any]]:
         """See `add_bulk`."""
-        made = list(map(self._made, jobs))
+        made, now = list(map(self._made, jobs)), clock.now_ms()
         handles = await self.kit.aenqueue_many([new for new, _, _ in made])
-        return [_added(handle, one) for handle, one in zip(handles, made, strict=True)]
+        return [_added(handle, one, now) for handle, one in zip(handles, made, strict=True)]
 
     # ------------------------------------------------------------ looking
     def get_job(self, id: str) -> Job[Any] | None:
@@ -256,8 +256,8 @@ def _data(data: Any) -> Any:
     return {} if data is None else data
 
 
-def _added(handle: Any, made: tuple[NewJob[Any], Any, dict[str, Any]]) -> Job[Any]:
-    return Job(handle, made[0].task, made[1], opts=made[2])
+def _added(handle: Any, made: tuple[NewJob[Any], Any, dict[str, Any]], now: int) -> Job[Any]:
+    return Job(handle, made[0].task, made[1], opts=made[2], added=now)
 
 
 def _state(word: str) -> State:
