@@ -31,6 +31,14 @@ class Hooks:
             raise InvalidOption(f"hook {fn!r} of {event!r} cannot be called")
         self._hooks.setdefault(event, []).append(fn)
 
+    def remove(self, event: str, fn: Hook) -> None:
+        """Tell `fn` of `event` no more; also while it is being told."""
+        left = [one for one in self._hooks.get(event, ()) if one is not fn]
+        if left:
+            self._hooks[event] = left
+        else:
+            self._hooks.pop(event, None)
+
     def wants(self, event: JobEvent) -> bool:
         """Whether anybody wants to be told; cheap."""
         return event in self._hooks

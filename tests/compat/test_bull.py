@@ -16,7 +16,7 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from queuekit import DuplicateTask, InvalidOption, JobFact, PayloadError, QueueKit, State, Unsupported
+from queuekit import DuplicateTask, InvalidOption, JobFact, PayloadError, QueueKit, State, Unsupported, clock
 from queuekit.compat import bull
 from queuekit.compat.bull import (
     Envelope,
@@ -71,6 +71,44 @@ def burst(kit: QueueKit, *queues: str) -> None:
             kit.drain(queue)
     else:
         kit.worker(queues=list(queues), burst=True).run()
+
+
+def test_a_worker_that_is_closed_leaves_no_listener_in_the_kit() -> None:
+    """A process that makes workers again and again would tell ever more of them."""
+    kit, heard = TestKit(), list[str]()
+
+    def listening() -> int:
+        return sum(map(len, kit.hooks._hooks.values()))
+
+    def deaf(job: Any, *_: Any) -> None:
+        heard.append("deaf")
+
+    def once(job: Any, *_: Any) -> None:
+        heard.append("once")
+        worker.off("completed", once)
+
+    worker = create_worker("mail", lambda job: None, kit=kit)
+    for event, fn in (("completed", once), ("failed", deaf), ("completed", deaf), ("closed", deaf)):
+        worker.on(event, fn)
+    worker.on("completed", lambda job, result: heard.append("last"))
+    worker.off("completed", deaf)
+    assert listening() == 4, "failed is told by two of ours"
+    for _ in range(2):
+        get_queue("mail", kit=kit).add("send")
+        kit.drain()
+    assert heard == ["once", "last", "last"]
+    worker.close()
+    assert listening() == 0
+    assert not kit.hooks.wants("completed")
+
+
+def test_a_job_that_was_just_added_says_when(kit: QueueKit) -> None:
+    queue = get_queue("mail", kit=kit)
+    before = clock.now_ms()
+    added, (bulk,) = queue.add("send", None, {"job_id": "a"}), queue.add_bulk([{"name": "send"}])
+    assert before <= added.to_json()["timestamp"] <= bulk.to_json()["timestamp"] <= clock.now_ms()
+    again = queue.add("send", None, {"job_id": "a"})
+    assert (again.created, again.timestamp) == (False, None), "another one's, added nobody knows when"
 
 
 # ---------------------------------------------------------------- the queue, on every store

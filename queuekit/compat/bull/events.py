@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from queuekit import InvalidOption, JobEvent, JobFact, QueueKit
 from queuekit import Job as Snapshot
 from queuekit.compat.bull.job import Job
 from queuekit.errors import JobError
+from queuekit.producing.hooks import Hook
 
 Arguments: TypeAlias = Callable[[Job[Any] | None, JobFact], tuple[Any, ...]]
 
 
 @dataclass(slots=True)
 class Listener:
-    """Who is told of what, until `active` is False."""
+    """Who is told of what, until `end()`."""
 
     event: str
     fn: Callable[..., object]
     active: bool = True
+    hooked: list[tuple[QueueKit, JobEvent, Hook]] = field(default_factory=list)
+
+    def end(self) -> None:
+        """Tell it no more."""
+        self.active = False
+        for kit, event, hook in self.hooked:
+            kit.hooks.remove(event, hook)
+        self.hooked.clear()
 
 
 def _error(job: Job[Any] | None, fact: JobFact) -> JobError:
@@ -71,6 +80,7 @@ def listen(kit: QueueKit, queue: str, listener: Listener) -> None:
 
     for event in ours:
         kit.on(event, tell)
+        listener.hooked.append((kit, event, tell))
 
 
 def _after(job: Snapshot, fact: JobFact) -> Snapshot:

@@ -62,9 +62,10 @@ class Worker:
 
     def off(self, event: str, fn: Callable[..., object], /) -> None:
         """Tell `fn` no more."""
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             if (listener.event, listener.fn) == (event, fn):
-                listener.active = False
+                listener.end()
+                self._listeners.remove(listener)
 
     # ------------------------------------------------------------ running
     def run(self) -> int:
@@ -123,8 +124,8 @@ class Worker:
     async def _ended(self) -> None:
         if not self._release():
             return
-        for listener in self._listeners:
-            if listener.event == CLOSED and listener.active:
+        for listener in list(self._listeners):
+            if listener.event == CLOSED:
                 try:
                     told = listener.fn()
                     if asyncio.iscoroutine(told):
@@ -133,7 +134,9 @@ class Worker:
                     log.exception("a listener of 'closed' of queue %r failed", self.name)
 
     def _release(self) -> bool:
-        """Let another worker take the queue over; whether this had not been said yet."""
+        """Let another worker take the queue over, and tell nobody more; whether this had not been said yet."""
+        for listener in self._listeners:
+            listener.end()
         first, self._closed = not self._closed, True
         self._line.owners -= first
         return first
