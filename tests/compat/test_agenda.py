@@ -52,6 +52,13 @@ def ids(*said: str, at: datetime) -> list[str]:
     return [f"booking_reminder:booking_123:{one}:{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" for one in said]
 
 
+def test_a_status_there_is_not_is_answered_with_those_there_are(later: JobProcessor) -> None:
+    with pytest.raises(InvalidOption, match="no state 'nope'; there are: waiting, scheduled") as caught:
+        later.list_jobs(status="nope")
+    assert "delayed" not in str(caught.value), "jobs are listed as scheduled"
+    assert later.list_jobs(status="scheduled").total == later.list_jobs(status="delayed").total == 0
+
+
 # ---------------------------------------------------------------- on every store
 def test_a_mail_at_a_time_has_an_id_a_status_and_can_be_cancelled(jobs: JobProcessor) -> None:
     job_id = jobs.schedule_email_notification({**EMAIL, "priority": "normal"}, now(jobs) + timedelta(minutes=5))

@@ -73,7 +73,7 @@ async def listing(door: Door, queue: str, *, status: str | None, type: str | Non
     _whole("limit", limit, 1)
     _whole("offset", offset, 0)
     where: dict[str, Any] = {"queue": queue}
-    where |= {"state": status} if status is not None else {}
+    where |= {"state": _state(status)} if status is not None else {}
     where |= {"task": type} if type is not None else {}
     jobs: list[JobStatus] = []
     seen, ended, end, pages = 0, False, offset + limit, 0
@@ -95,6 +95,14 @@ async def health(door: Door, queue: str) -> QueueHealth:
         return QueueHealth(healthy=False, error=redact(str(error)) or type(error).__name__)
     names = ("waiting", "active", "completed", "failed", "delayed")
     return QueueHealth(healthy=True, job_counts={name: getattr(found, name) for name in names})
+
+
+def _state(status: str) -> State:
+    try:
+        return State(status)
+    except ValueError:
+        words = ("scheduled" if state is State.DELAYED else state.value for state in State)
+        raise InvalidOption(f"no state {status!r}; there are: {', '.join(words)}") from None
 
 
 def _whole(name: str, value: object, least: int) -> None:
