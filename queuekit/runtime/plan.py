@@ -133,12 +133,18 @@ def _queue(kit: QueueKit, name: str, weight: int) -> tuple[QueuePlan, Profile | 
         if part in options:
             raise Unsupported(f"queue {name!r}: groups come with queuekit 0.2; leave {part!r} out until then")
     profile = _profile(kit, name, options.get("profile"))
-    limits = declared(kit.queue_options.get(name), profile, kit.defaults)
+    limits = limits_of(kit, name)
     return QueuePlan(
         queue=name, weight=weight, concurrency=limits.concurrency if limits else None,
         lease=(limits.lease if limits else None) or kit.settings.lease,
         check=5000 if profile is None else parse_duration(profile.stalled_check), limits=limits,
     ), profile  # fmt: skip
+
+
+def limits_of(kit: QueueKit, queue: str) -> Limits | None:
+    """What code and file declare of a queue, for its store. Raises InvalidOption."""
+    options = kit.queue_options.get(queue)
+    return declared(options, _profile(kit, queue, (options or {}).get("profile")), kit.defaults)
 
 
 def _profile(kit: QueueKit, queue: str, said: object) -> Profile | None:

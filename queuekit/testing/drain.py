@@ -9,7 +9,9 @@ from queuekit.domain.events import Job
 from queuekit.domain.outcome import Ask, Exchange, Outcome, Refusal
 from queuekit.runtime.announcer import Announcer
 from queuekit.runtime.claim import Claim
+from queuekit.runtime.declare import declare
 from queuekit.runtime.executors import Threads
+from queuekit.runtime.plan import limits_of
 from queuekit.runtime.runner import Runner
 from queuekit.runtime.source import Source
 
@@ -59,10 +61,17 @@ class _Drainer:
         """Run each queue until it gives nothing; whether anything ran."""
         before = len(self.ran)
         for queue in queues:
-            source = self.sources.setdefault(queue, Source(queue, cap=1, lease=_LEASE))
+            source = self.sources.get(queue) or await self._begun(queue)
             while await self._one(source):
                 continue
         return len(self.ran) > before
+
+    async def _begun(self, queue: str) -> Source:
+        """As a worker that starts: what code says of the queue is written first."""
+        limits = limits_of(self.kit, queue)
+        await self.door.ask(lambda: declare(self.door.store, queue, limits))
+        source = self.sources[queue] = Source(queue, cap=1, lease=_LEASE)
+        return source
 
     async def _one(self, source: Source) -> bool:
         reply = await self._exchange(source, [], want=1)

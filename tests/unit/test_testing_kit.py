@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import queuekit.testing
-from queuekit import JobContext, JobFailed, QueueKit, Retry, State
+from queuekit import JobContext, JobFailed, QueueKit, Retry, Settings, State
 from queuekit.domain.events import JobFact
 from queuekit.producing import snapshot
 from queuekit.testing import TestKit, VirtualClock, inline, isolated
@@ -123,6 +123,23 @@ def test_a_drained_job_whose_result_no_store_would_keep_has_failed(kit: TestKit)
     assert job.state is State.FAILED
     assert "too_large" in job.errors[-1].message
     assert kit.drain() == []
+
+
+@pytest.mark.parametrize("place", ["queue", "kit"])
+def test_a_drained_queue_keeps_what_code_says(place: str, clock: VirtualClock) -> None:
+    """As under a worker, which writes the limits of its queues when it starts."""
+    file = {"kit": {"defaults": {"keep_completed": 2}}} if place == "kit" else {}
+    kit = TestKit(
+        clock=clock,
+        settings=Settings(url="model://", chosen_by="a test", file_tables=file),
+        queues={"mail": {"keep_completed": 2} if place == "queue" else {"lease": 40}},
+    )
+    kit.task("send", queue="mail")(lambda: None)
+    for _ in range(2):
+        for _ in range(5):
+            kit.queue("mail").enqueue("send")
+        assert len(kit.drain()) == 5
+    assert len(kit.jobs()) == 2
 
 
 async def test_draining_inside_a_loop(kit: TestKit) -> None:
