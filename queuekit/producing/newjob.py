@@ -99,13 +99,14 @@ class Later:
     Whoever runs the commit holds it, and lets go of it at a rollback; handles only look whether it is still there.
     """
 
-    __slots__ = ("__weakref__", "access", "handles", "jobs", "kit", "waits", "written")
+    __slots__ = ("__weakref__", "access", "first", "handles", "jobs", "kit", "waits", "written")
 
     def __init__(self, kit: QueueKit, jobs: Sequence[NewJob[Any]]) -> None:
         self.kit = kit
         self.access = kit.access  # the store of now: a test that ends before the commit must not send to another
         self.jobs = tuple(jobs)
         self.waits = True  # False: its commit came, and it was tried
+        self.first: Callable[[], None] | None = None  # called behind the commit, before they are written; never raises
         self.written: Callable[[], None] | None = None  # told behind the commit, when all of them are; never raises
         self.handles: list[JobHandle[Any]] = []
         seen = weakref.ref(self)

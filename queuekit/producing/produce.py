@@ -121,6 +121,8 @@ def commit(laters: Sequence[Later], behind: Sequence[Later] = ()) -> None:
     jobs, handles = _taken(laters)
     failed: list[tuple[NewJob[Any], BaseException]] = []
     try:
+        for first in [later.first for later in laters if later.first is not None]:
+            first()
         for queue, indexes in _calls(jobs):
             away = next((error for _, error in failed if isinstance(error, StoreUnavailable)), None)
             error = away or _committed(laters[0].access, queue, [(jobs[i], handles[i]) for i in indexes])

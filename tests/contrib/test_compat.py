@@ -65,6 +65,24 @@ def test_in_flask_a_processor_runs_in_the_app_it_was_added_in() -> None:
     kit.close()
 
 
+def test_in_django_a_cancelled_job_makes_room_with_the_commit(django: None, django_db: None) -> None:
+    from django.db import transaction
+
+    jobs = JobProcessor("compat-room")
+    at = datetime.now(UTC) + timedelta(days=3)
+    jobs.schedule_job("mine", at, "send", {"n": 1})
+    jobs.cancel_job("mine")
+    with transaction.atomic():
+        jobs.schedule_job("mine", at, "send", {"n": 2})
+        transaction.set_rollback(True)
+    assert (jobs.get_job_status("mine").status, jobs.get_job_status("mine").data) == ("cancelled", {"n": 1})
+    with transaction.atomic():
+        jobs.schedule_job("mine", at, "send", {"n": 3})
+        assert jobs.get_job_status("mine").status == "cancelled"
+    assert (jobs.get_job_status("mine").status, jobs.get_job_status("mine").data) == ("scheduled", {"n": 3})
+    jobs.kit.queue("compat-room").obliterate(confirm="compat-room")
+
+
 def test_in_django_a_changed_bookings_reminders_change_with_the_commit(django: None, django_db: None) -> None:
     from django.db import transaction
 

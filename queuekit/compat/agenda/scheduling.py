@@ -12,11 +12,12 @@ from typing import Any
 from queuekit import JSON, JobHandle, PayloadError, QueueKit, QueueKitError, State, clock
 from queuekit.compat.agenda.border import When, dates_as_text, snake, to_ours, when_options
 from queuekit.compat.agenda.door import Blocking, Door
+from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Change, Verb
 from queuekit.domain.redact import redact
 from queuekit.producing import seeking
 from queuekit.producing.access import Entry
-from queuekit.producing.newjob import Later
+from queuekit.producing.newjob import Later, later_of
 from queuekit.recipes import JOB_TYPES, Booking, BookingReminder, EmailNotification, PaymentReminder, typed
 from queuekit.store.direct import direct
 
@@ -30,10 +31,17 @@ async def schedule(
     options |= when_options(when)
     if priority is not None:
         options["priority"] = to_ours(priority)
-    if id is not None:
-        options["id"] = id
-        await door.op(lambda at: _free(door, at, queue, id))
-    return await door.enqueue(queue, type, _payload(type, data), **options)
+    payload = _payload(type, data)
+    if id is None:
+        return await door.enqueue(queue, type, payload, **options)
+    cancelled = await door.op(lambda at: _cancelled(door, at, queue, id))
+    if cancelled is not None and await door.opened() is None:
+        await door.op(lambda at: _free(door, at, cancelled))
+    handle = await door.enqueue(queue, type, payload, **options, id=id)
+    later = None if cancelled is None else later_of(handle)
+    if later is not None and cancelled is not None:  # a rollback leaves it
+        later.first = partial(_free_behind, door.kit, cancelled)
+    return handle
 
 
 async def email(
@@ -128,12 +136,24 @@ async def _withdraw(door: Door, queue: str, ids: list[str], reason: str) -> int:
     return sum([await door.do(door.kit.job(one, queue=queue), "cancel", reason) for one in ids])
 
 
-async def _free(door: Door, at: Entry, queue: str, id: str) -> None:
-    """Make room where the id's job was cancelled. Only the very job that was seen cancelled goes: by its revision."""
-    access = door.kit.access
-    record = await seeking.record(access, at, queue, id)
-    if record is not None and record.state is State.CANCELLED:
-        await seeking.change(access, at, queue, Change(id=id, verb=Verb.DELETE, rev=record.rev))
+async def _cancelled(door: Door, at: Entry, queue: str, id: str) -> JobRecord | None:
+    """The id's job, where it was cancelled."""
+    record = await seeking.record(door.kit.access, at, queue, id)
+    return record if record is not None and record.state is State.CANCELLED else None
+
+
+async def _free(door: Door, at: Entry, seen: JobRecord) -> None:
+    """Make room. Only the very job that was seen cancelled goes: by its revision."""
+    await seeking.change(door.kit.access, at, seen.queue, Change(id=seen.id, verb=Verb.DELETE, rev=seen.rev))
+
+
+def _free_behind(kit: QueueKit, seen: JobRecord) -> None:
+    """The same behind a commit, which an error must not spoil: the new job is then not made."""
+    door = Blocking(kit)
+    try:
+        direct(door.op(lambda at: _free(door, at, seen)))
+    except QueueKitError as error:
+        log.error("cancelled job %s/%s is left in a new one's place: %s", seen.queue, seen.id, redact(str(error)))
 
 
 def _booking(given: Booking | Mapping[str, Any]) -> Booking:
