@@ -252,7 +252,7 @@ def _serve(hub: Hub, calls: SimpleQueue[Asked]) -> None:
         for last in batch:
             if callable(last):
                 last()
-        del batch  # nothing of a call that is done is kept
+        del batch, last  # nothing of a call that is done is kept
 
 
 def _do(hub: Hub, batch: list[Call]) -> None:
