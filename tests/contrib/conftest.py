@@ -9,11 +9,15 @@ import pytest
 
 @pytest.fixture(scope="session")
 def django() -> None:
-    """Django as its project's processes have it, without tables. It keeps LOGGING and the time zone as they are."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.contrib.django_project.settings")
+    """Django as its project's processes have it, without tables. It keeps LOGGING and the time zone as they are.
+
+    The variable goes again: processes that other tests start have projects of their own.
+    """
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contrib.django_project.settings"
     import django
 
     django.setup()
+    del os.environ["DJANGO_SETTINGS_MODULE"]
 
 
 @pytest.fixture(scope="session")

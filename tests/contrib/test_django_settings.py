@@ -162,6 +162,19 @@ def test_the_projects_own_kit_is_the_kit() -> None:
     assert package.kit is first
 
 
+def test_changed_settings_are_heard_whatever_kit_took_the_name_since() -> None:
+    from django.test import override_settings
+
+    from queuekit import QueueKit
+    from queuekit.contrib.django import get_kit
+
+    before = get_kit().settings.url
+    QueueKit("memory://")
+    with override_settings(QUEUEKIT={"URL": "memory://changed"}):
+        assert get_kit().settings.url == "memory://changed"
+    assert get_kit().settings.url == before
+
+
 def test_a_database_that_is_not_there_is_told_when_a_job_is_made() -> None:
     from django.test import override_settings
 

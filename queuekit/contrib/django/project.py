@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from queuekit import QueueKit, QueueOptions, Settings
 from queuekit.contrib.django import conf, connections
 from queuekit.contrib.django.transactions import OpenTransactions
 from queuekit.errors import ConfigError
-from queuekit.handle import KITS
 from queuekit.producing.modules import NotImported, said
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from queuekit.settings.mapped import Mapped
 
 _making = threading.Lock()
+_made: weakref.WeakSet[DjangoKit] = weakref.WeakSet()
 
 
 class DjangoKit(QueueKit):
@@ -56,6 +57,7 @@ class DjangoKit(QueueKit):
         self.middleware(connections.around)
         self._on_commit: bool | tuple[str, ...] | None = None
         self._broken: ConfigError | None = None
+        _made.add(self)
 
     def load(self) -> None:
         """Import all that registers tasks: `imports`, and the `tasks.py` of every installed app.
@@ -124,8 +126,8 @@ def set_up() -> None:
 
 
 def made() -> list[DjangoKit]:
-    """Every kit of this process that is one of Django's."""
-    return [kit for kit in list(KITS.values()) if isinstance(kit, DjangoKit)]
+    """Every kit of this process that is one of Django's, also where another took its name since."""
+    return list(_made)
 
 
 @cache
