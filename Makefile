@@ -56,7 +56,7 @@ torture: $(INSTALLED)  ## kill workers, producers and servers on every store; ju
 	$(BIN)/python -m tests.torture.races
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture
 
-torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pair of stores; print the table (15 minutes); ARGS="--pair redis-mongo"
+torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pair of stores; print the table (half an hour); ARGS="--pair redis-mongo"
 	$(BIN)/python -m tests.torture.moves $(ARGS)
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture/test_moves_trouble.py
 
