@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from queuekit.domain.job import JobSpec
 from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
-from queuekit.domain.schedule import ScheduleRecord
+from queuekit.domain.schedule import Due, Fired, Firing, ScheduleRecord
 from queuekit.store.protocol import JobStore
 
 
@@ -60,16 +59,47 @@ class Usage(Protocol):
 
 
 class Schedules(Protocol):
+    """What schedulers and people ask. Any worker fires; each slot makes its jobs once, whoever does (decision 136).
+
+    put_schedule, delete_schedule and fire *raise* Moved unless the queue is HERE: nothing fires while it moves or
+    arrives. What is stored is compared by `rev` alone: each write gives a schedule max(now, rev + 1).
+    """
+
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
-        """*Effect* stored if its rev is the stored one or its digest is new. *Raises* Conflict, Moved."""
+        """*Effect* stored as it is, `rev` but for, if its rev is the stored one (0: none is stored); answered with the
+        new rev. Wakes workers. *Atomic* yes. *Raises* Conflict (another rev), PayloadTooLarge, Moved.
+        Repeating the call that was written last: its answer, nothing done twice."""
 
-    async def schedules(self, queue: str) -> list[ScheduleRecord]:
-        """*Effect* none. All of a queue, by id."""
+    async def delete_schedule(self, queue: str, id: str, rev: int | None = None) -> bool:
+        """*Effect* removed, if its rev is the stored one (None: whatever it is); False where there is none.
+        *Raises* Conflict (another rev), Moved."""
 
-    async def fire(
-        self, queue: str, id: str, rev: int, slot: int, next_at: int | None, jobs: Sequence[JobSpec]
-    ) -> bool:
-        """*Effect* enqueues `jobs` and moves `next` to next_at, iff rev and slot are the stored ones."""
+    async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
+        """*Effect* none. Those with an id bytewise after `after`, by id; fewer over about 4 MiB, then never none."""
+
+    async def get_schedules(self, queue: str, ids: Sequence[str]) -> list[ScheduleRecord | None]:
+        """*Effect* none. In the order asked, None where there is none. *Cost* one round trip."""
+
+    async def due(self, queue: str, limit: int = 100) -> Due:
+        """*Effect* none. Up to `limit` schedules whose next has come, by (next, id); fewer over about 4 MiB.
+        *Cost* one round trip, O(limit · log n) whatever the number of schedules. None are due while the queue is not
+        HERE, and `next_at` is None then."""
+
+    async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
+        """*Effect* of each whose rev is the stored one: its jobs are enqueued as by `enqueue` (an id that exists makes
+        none; a unique key that is held makes none, or replaces; "error" is taken as "existing"), next becomes next_at,
+        fired and skipped grow, last_job is the last receipt's id. Wakes workers as enqueue does. A paused queue takes
+        them. A schedule stands in one call once. *Atomic* each firing, its jobs with it, whoever dies when.
+        *Raises* PayloadTooLarge, InvalidOption (over FIRE_MAX jobs in one firing or BATCH_MAX in all; nothing applied).
+        *Cost* a few round trips whatever the number of firings. A repeat, and who comes second, is told CHANGED."""
+
+    async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
+        """*Effect* the mover's: each is kept as it is, rev included, unless one of that id has a rev at least as high.
+        *Atomic* each. *Raises* Conflict (another epoch). With the queue's home GONE all its schedules are dropped."""
+
+
+class SchedulingStore(JobStore, Schedules, Protocol):
+    """A core with the part `schedules`."""
 
 
 class Relay(Protocol):

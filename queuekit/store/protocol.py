@@ -130,7 +130,7 @@ class Read(Protocol):
         """*Effect* none. Why a job does not run yet; None where it is not."""
 
     async def queues(self) -> list[str]:
-        """*Effect* none. Names of queues with jobs, a configuration or an epoch, sorted."""
+        """*Effect* none. Names of queues with jobs, schedules, a configuration or an epoch, sorted."""
 
     async def workers(self) -> list[WorkerBeat]:
         """*Effect* none. Workers whose beat has not run out, by id."""

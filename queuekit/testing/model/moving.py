@@ -48,6 +48,7 @@ class Moving(Base):
         if home is Home.GONE:
             q.unique.clear()
             q.awaited.clear()
+            q.schedules.clear()
         if home is Home.GONE or (home is Home.HERE and to is None):
             q.taken_in.clear()
             q.note = b""

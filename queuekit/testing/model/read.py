@@ -87,7 +87,7 @@ class Read(Base):
             return sorted(
                 n
                 for (s, n), q in self.world.queues.items()
-                if s == self.namespace and (q.jobs or q.conf.rev or q.conf.epoch or q.ops)
+                if s == self.namespace and (q.jobs or q.conf.rev or q.conf.epoch or q.ops or q.schedules)
             )
 
     async def workers(self) -> list[WorkerBeat]:

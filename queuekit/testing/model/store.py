@@ -9,14 +9,14 @@ from queuekit.testing.model.control import Control
 from queuekit.testing.model.hot import HotPath
 from queuekit.testing.model.moving import Moving
 from queuekit.testing.model.notify import Notify
-from queuekit.testing.model.produce import Produce
 from queuekit.testing.model.read import Read
+from queuekit.testing.model.schedules import Schedules
 
 
-class ModelStore(Produce, HotPath, Read, Alter, Control, Moving, Notify):
+class ModelStore(Schedules, HotPath, Read, Alter, Control, Moving, Notify):
     """Every core family over one ModelWorld. Thread-safe; stores of one world see the same jobs."""
 
-    capabilities = Capabilities(parts=frozenset({"unique", "mover"}), strays=True)
+    capabilities = Capabilities(parts=frozenset({"unique", "mover", "schedules"}), strays=True)
 
     async def open(self) -> None:
         """Nothing to connect to."""

@@ -13,6 +13,7 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.moving import Clash
 from queuekit.domain.outcome import Op
 from queuekit.domain.query import Totals, WorkerBeat
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import LIVE, Line, State
 from queuekit.errors import Stale
 
@@ -48,6 +49,7 @@ class QueueData:
     totals: Totals = field(default_factory=Totals)
     ops: dict[str, OpRecord] = field(default_factory=dict)
     unique: dict[str, Held] = field(default_factory=dict)
+    schedules: dict[str, ScheduleRecord] = field(default_factory=dict)
     awaited: set[str] = field(default_factory=set)
     taken: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # claim, and lines it reported, by job
     last: int = 0  # places given at the back
