@@ -15,6 +15,7 @@ from queuekit.store.protocol import JobStore
 from queuekit.testing import Faults, TestKit, faulty, faulty_store
 from queuekit.testing.conformance.harness import Blocking, Harness
 from queuekit.testing.faults import Call, Fault
+from queuekit.testing.faults.port import FaultyPort
 from tests.contract.conftest import matrix
 
 Q = "q"
@@ -56,6 +57,25 @@ async def test_a_lost_request_did_nothing_and_a_lost_reply_all(store: JobStore) 
     assert (await store.enqueue(Q, [spec("a")], Op("p", 1))).receipts[0].id == "a"
     faults.check(2)
     assert [one.fault for one in faults.injected] == [Fault.LOSE_REQUEST, Fault.LOSE_REPLY]
+
+
+async def test_a_subscription_that_nobody_gets_is_hung_up() -> None:
+    class Port:
+        open = 0
+
+        async def listen(self, channel: bytes) -> object:
+            self.open += 1
+            return self
+
+        async def hang_up(self, subscription: object) -> None:
+            assert subscription is self
+            self.open -= 1
+
+    port = Port()
+    faulty_port = FaultyPort(port, Faults().lose_reply("listen"))
+    with pytest.raises(StoreUnavailable):
+        await faulty_port.listen(b"x")
+    assert port.open == 0
 
 
 async def test_a_refusal_says_that_nothing_happened(store: JobStore) -> None:

@@ -80,7 +80,9 @@ class FaultyPort:
             assert at is not None
             await found(*args[:at], _half(args[at]), *args[at + 1 :], **kwargs)
         elif fault is Fault.LOSE_REPLY:
-            await found(*args, **kwargs)
+            opened = await found(*args, **kwargs)
+            if name == "listen":  # nobody gets it: the driver that loses the answer closes the connection
+                await self._inner.hang_up(opened)
         raise _away(met)
 
     async def _again(self, found: Send, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any] | None:
