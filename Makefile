@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FUZZ ?= 600
+TESTERS ?= 3
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -17,8 +18,8 @@ install: $(INSTALLED)  ## queuekit, its backends and the development tools into 
 demo: $(INSTALLED)  ## real work on the chosen store
 	$(BIN)/queuekit demo
 
-test: $(INSTALLED)  ## every test, on real servers
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+test: $(INSTALLED)  ## every test, on real servers; TESTERS=3 at once: they wait for servers most of the time
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal
 
 fuzz: $(INSTALLED)  ## random steps on every store for FUZZ seconds (600), shared by the machines
 	QUEUEKIT_FUZZ=$$(( $(FUZZ) / 11 + 1 )) $(BIN)/python -m pytest tests/machine/test_machine.py -k random -s -q
