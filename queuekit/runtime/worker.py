@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from queuekit import clock, ids
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.domain.redact import redact
-from queuekit.errors import StoreUnavailable
 from queuekit.runtime.agent import end
 from queuekit.runtime.allowance import Allowance
 from queuekit.runtime.announcer import Announcer
@@ -28,6 +25,7 @@ from queuekit.runtime.declare import declare
 from queuekit.runtime.executors import Threads
 from queuekit.runtime.lease_keeper import LeaseKeeper
 from queuekit.runtime.listener import Listener
+from queuekit.runtime.patience import Patience, Stopped
 from queuekit.runtime.plan import Plan, QueuePlan, plan
 from queuekit.runtime.pruner import Pruner
 from queuekit.runtime.pulse import Lag, Pulse, new_beat
@@ -43,16 +41,11 @@ if TYPE_CHECKING:
     from queuekit.store.protocol import JobStore
 
 log = logging.getLogger("queuekit.runtime.worker")
-R = TypeVar("R")
 GAVE_BACK = 75  # exit code: jobs were given back at the deadline (EX_TEMPFAIL)
 MISCONFIGURED = 78  # exit code: starting it again would not help (EX_CONFIG)
 CLEANUP = 2.0  # seconds a cancelled coroutine has to end
 FLUSH = 10.0  # seconds the last outcomes have to get through
 _FAREWELL = 2.0
-
-
-class _Stopped(Exception):
-    """Somebody wanted the worker to stop before it began."""
 
 
 class Worker:
@@ -147,7 +140,7 @@ class Worker:
         self._stopping, self._hurry = asyncio.Event(), asyncio.Event()
         try:
             store, planned = await self._reach(planned)
-        except _Stopped:
+        except Stopped:
             log.info("worker %s was stopped before it began", self.id)
             return
         self.plan = planned
@@ -160,35 +153,15 @@ class Worker:
 
     async def _reach(self, planned: Plan) -> tuple[JobStore, Plan]:
         """The open store, and the plan with what is stored of its queues; declares what code says of them."""
-        store = await self._patient(self._kit.async_store, planned)
-        await self._patient(lambda: asyncio.to_thread(self._kit.blocking_store), planned)
+        assert self._stopping is not None
+        ask = Patience(planned.wait_store, self._stopping).ask
+        store = await ask(self._kit.async_store)
+        await ask(lambda: asyncio.to_thread(self._kit.blocking_store))
         queues = []
         for queue in planned.queues:
-            conf = await self._patient(partial(declare, store, queue.queue, queue.limits), planned)
+            conf = await ask(partial(declare, store, queue.queue, queue.limits))
             queues.append(queue.under(conf))
         return store, replace(planned, queues=tuple(queues))
-
-    async def _patient(self, call: Callable[[], Awaitable[R]], planned: Plan) -> R:
-        """The answer of `call`, asked again while the store is away and `wait_store` lasts."""
-        deadline, pause, told = clock.monotonic() + planned.wait_store / 1000, 0.1, False
-        while True:
-            try:
-                return await call()
-            except StoreUnavailable as error:
-                if clock.monotonic() + pause >= deadline:
-                    raise
-                if not told:
-                    told = True
-                    log.warning("waiting up to %.0f s for the store: %s", planned.wait_store / 1000, redact(str(error)))
-            await self._sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(pause * 2, 2.0)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait between two tries of a start; raises _Stopped when somebody wants the worker to stop meanwhile."""
-        assert self._stopping is not None
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-            raise _Stopped
 
     def _build(self, store: JobStore, planned: Plan) -> None:
         """The agents and what they share; nothing runs yet."""
