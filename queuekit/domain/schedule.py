@@ -16,6 +16,7 @@ from queuekit.errors import InvalidOption
 
 FIRE_MAX: Final = 100  # jobs of one firing
 DEFINITION_FACTOR: Final = 2  # a definition may have this many times the bytes of a payload: it holds one as base64
+DEFINITION_MAX: Final = 12 * 1024 * 1024  # and never more: the largest payload as base64, and a document of MongoDB
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class ScheduleRecord:
     definition: bytes
     rev: int = 0  # another one, and a higher one, with every write, firings too; 0: none is stored
     next: int | None = None  # the slot that is due next; None: paused, or over
-    fired: int = 0  # jobs made
+    fired: int = 0  # slots that were to make a job, whether it was new or not
     skipped: int = 0  # slots that made none: missed, or overlapping
     last_job: str | None = None
 
@@ -79,6 +80,14 @@ def checked(firings: Sequence[Firing]) -> None:
         raise InvalidOption(f"{jobs} jobs of {len(firings)} firings in one call are over the limit of {BATCH_MAX}")
     if len({firing.id for firing in firings}) < len(firings):
         raise InvalidOption("a schedule stands in one call of fire once")
+
+
+def definition_error(definition: bytes, limit: int) -> str | None:
+    """What is wrong with the size of a definition where payloads may have `limit` bytes, or None."""
+    bound = min(DEFINITION_FACTOR * limit, DEFINITION_MAX)
+    if len(definition) <= bound:
+        return None
+    return f"its definition has {len(definition)} bytes, over the limit of {bound}; store the payload elsewhere"
 
 
 def lenient(spec: JobSpec) -> JobSpec:

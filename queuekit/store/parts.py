@@ -62,12 +62,15 @@ class Schedules(Protocol):
     """What schedulers and people ask. Any worker fires; each slot makes its jobs once, whoever does (decision 136).
 
     put_schedule, delete_schedule and fire *raise* Moved unless the queue is HERE: nothing fires while it moves or
-    arrives. What is stored is compared by `rev` alone: each write gives a schedule max(now, rev + 1).
+    arrives. What is stored is compared by `rev` alone: each write gives a schedule max(now, rev + 1), the first one
+    max(now, D + 1), D being the highest rev of those that were deleted from the queue. So no rev comes twice.
+    `obliterate` removes a queue's schedules with its first call, `prune` none; `queues` names whose only have these.
     """
 
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
         """*Effect* stored as it is, `rev` but for, if its rev is the stored one (0: none is stored); answered with the
-        new rev. Wakes workers. *Atomic* yes. *Raises* Conflict (another rev), PayloadTooLarge, Moved.
+        new rev. Wakes workers. *Atomic* yes. *Raises* Conflict (another rev), PayloadTooLarge
+        (domain.schedule.definition_error), Moved.
         Repeating the call that was written last: its answer, nothing done twice."""
 
     async def delete_schedule(self, queue: str, id: str, rev: int | None = None) -> bool:
@@ -88,14 +91,16 @@ class Schedules(Protocol):
     async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
         """*Effect* of each whose rev is the stored one: its jobs are enqueued as by `enqueue` (an id that exists makes
         none; a unique key that is held makes none, or replaces; "error" is taken as "existing"), next becomes next_at,
-        fired and skipped grow, last_job is the last receipt's id. Wakes workers as enqueue does. A paused queue takes
-        them. A schedule stands in one call once. *Atomic* each firing, its jobs with it, whoever dies when.
+        fired grows by the number of its jobs, made or not, and skipped; last_job is the last receipt's id. Whether it
+        was due is not looked at. Wakes workers as enqueue does. A paused queue takes them. A schedule stands in one
+        call once. *Atomic* each firing, its jobs with it, whoever dies when.
         *Raises* PayloadTooLarge, InvalidOption (over FIRE_MAX jobs in one firing or BATCH_MAX in all; nothing applied).
         *Cost* a few round trips whatever the number of firings. A repeat, and who comes second, is told CHANGED."""
 
     async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
         """*Effect* the mover's: each is kept as it is, rev included, unless one of that id has a rev at least as high.
-        *Atomic* each. *Raises* Conflict (another epoch). With the queue's home GONE all its schedules are dropped."""
+        *Atomic* each. *Raises* Conflict (another epoch), PayloadTooLarge (nothing written). With the queue's home GONE
+        all its schedules are dropped."""
 
 
 class SchedulingStore(JobStore, Schedules, Protocol):

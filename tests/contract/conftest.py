@@ -11,10 +11,21 @@ from typing import Any
 
 import pytest
 
-from queuekit.testing.conformance.fixtures import able, begin, contended, harness, mover, open_store, pair, port, store
+from queuekit.testing.conformance.fixtures import (
+    able,
+    begin,
+    contended,
+    harness,
+    mover,
+    open_store,
+    pair,
+    port,
+    scheduling,
+    store,
+)
 from queuekit.testing.conformance.harness import Harness
 
-__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "pair", "port", "store"]
+__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "pair", "port", "scheduling", "store"]
 
 STORES = ("model", "sqlite", "redis", "mongo")
 VARIANTS = ("redis_cluster",)  # another server of a store: it has the whole suite too

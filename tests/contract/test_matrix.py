@@ -10,14 +10,14 @@ from types import ModuleType
 import pytest
 
 import queuekit.testing.conformance
-from queuekit.store.parts import Mover
+from queuekit.store.parts import Mover, Schedules
 from queuekit.store.protocol import Alter, Control, HotPath, Life, Notify, Produce, Read
 from queuekit.testing.conformance import Blocking, suite
 from tests.contract.conftest import FAKES, STORES, VARIANTS, matrix
 
 HERE = Path(__file__).parent
 SUITE = Path(queuekit.testing.conformance.__file__).parent
-ROOMS = {"__init__", "harness", "fixtures", "words", "transit", "suite"}
+ROOMS = {"__init__", "harness", "fixtures", "words", "transit", "slots", "suite"}
 FAMILIES = sorted(path.stem for path in SUITE.glob("*.py") if path.stem not in ROOMS)
 
 
@@ -64,13 +64,13 @@ def test_every_test_asks_for_a_store() -> None:
     for family in FAMILIES:
         module = importlib.import_module(f"queuekit.testing.conformance.{family}")
         for name in behaviours(module):
-            assert {"store", "open_store", "able", "mover", "pair", "harness"} & set(
+            assert {"store", "open_store", "able", "mover", "scheduling", "pair", "harness"} & set(
                 inspect.signature(getattr(module, name)).parameters
             ), name
 
 
 def test_the_coat_of_a_blocking_store_has_every_method_with_its_signature() -> None:
-    for family in (Life, Produce, HotPath, Read, Alter, Control, Notify, Mover):
+    for family in (Life, Produce, HotPath, Read, Alter, Control, Notify, Mover, Schedules):
         for name, method in inspect.getmembers(family, inspect.isfunction):
             if not name.startswith("_"):
                 assert inspect.signature(getattr(Blocking, name)) == inspect.signature(method), name

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from queuekit import clock
-from queuekit.store.parts import MovingStore
+from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Blocking, Harness, Transaction
 from queuekit.testing.conformance.transit import Pair
@@ -22,7 +22,7 @@ Open: TypeAlias = Callable[..., Awaitable[JobStore]]
 
 Begin: TypeAlias = Callable[[], Awaitable[Transaction]]
 
-__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "pair", "port", "store"]
+__all__ = ["able", "begin", "contended", "harness", "mover", "open_store", "pair", "port", "scheduling", "store"]
 
 
 @pytest.fixture(params=["async", "blocking"])
@@ -77,6 +77,14 @@ def mover(store: JobStore) -> MovingStore:
     if "mover" not in store.capabilities.parts:
         pytest.skip("the store declares no moving")
     return cast("MovingStore", store)
+
+
+@pytest.fixture
+def scheduling(store: JobStore) -> SchedulingStore:
+    """A store that keeps schedules; others skip by what they declare."""
+    if "schedules" not in store.capabilities.parts:
+        pytest.skip("the store declares no schedules")
+    return cast("SchedulingStore", store)
 
 
 @pytest_asyncio.fixture(params=["away", "home"])

@@ -17,10 +17,11 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Op, Outcome, Recovery, Renewal
 from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Totals, Where, WorkerBeat
+from queuekit.domain.schedule import Due, Fired, Firing, ScheduleRecord
 from queuekit.domain.state import State
 from queuekit.errors import Unsupported
 from queuekit.store.direct import direct
-from queuekit.store.parts import MovingStore
+from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import Capabilities, JobStore
 from queuekit.store.registry import StoreOptions
 
@@ -122,6 +123,10 @@ class Blocking:
     def _mover(self) -> MovingStore:
         """The store, where it has the part; only asked where it says so."""
         return typing.cast("MovingStore", self.plain)
+
+    @property
+    def _scheduling(self) -> SchedulingStore:
+        return typing.cast("SchedulingStore", self.plain)
 
     async def open(self) -> None:
         direct(self.plain.open())
@@ -228,6 +233,27 @@ class Blocking:
 
     async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
         return direct(self._mover.known(queue, ids, keys))
+
+    async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
+        return direct(self._scheduling.put_schedule(queue, schedule))
+
+    async def delete_schedule(self, queue: str, id: str, rev: int | None = None) -> bool:
+        return direct(self._scheduling.delete_schedule(queue, id, rev))
+
+    async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
+        return direct(self._scheduling.schedules(queue, after, limit))
+
+    async def get_schedules(self, queue: str, ids: Sequence[str]) -> list[ScheduleRecord | None]:
+        return direct(self._scheduling.get_schedules(queue, ids))
+
+    async def due(self, queue: str, limit: int = 100) -> Due:
+        return direct(self._scheduling.due(queue, limit))
+
+    async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
+        return direct(self._scheduling.fire(queue, firings))
+
+    async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
+        return direct(self._scheduling.take_schedules(queue, epoch, records))
 
     async def wait(self, queues: Sequence[str], timeout: int) -> list[str]:
         return await asyncio.to_thread(lambda: direct(self.plain.wait(queues, timeout)))

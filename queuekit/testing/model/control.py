@@ -78,6 +78,7 @@ class Control(Base):
                 raise Conflict(f"queue {queue} is on the move: end that first, with migrate --resume or --abort")
             if not force and any(job.state is State.ACTIVE for job in q.jobs.values()):
                 raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
+            q.schedules.clear()  # with the first call, or they would make new jobs meanwhile
             doomed = list(q.jobs)[:limit]
             for name in doomed:
                 q.awaited.discard(name)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from queuekit.domain.job import HARD_PAYLOAD_LIMIT
 from queuekit.domain.outcome import Home
 from queuekit.domain.schedule import (
-    DEFINITION_FACTOR,
     Due,
     Fired,
     Firing,
     NoFire,
     ScheduleRecord,
     checked,
+    definition_error,
     lenient,
 )
 from queuekit.errors import Conflict, Moved, PayloadTooLarge, QueueFull
@@ -28,8 +27,7 @@ class Schedules(Produce):
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
         with self.world.lock:
             q, now = self.queue(queue), self.world.now()
-            if len(schedule.definition) > min(DEFINITION_FACTOR * self.limit, DEFINITION_FACTOR * HARD_PAYLOAD_LIMIT):
-                raise PayloadTooLarge(f"schedule {schedule.id}: its definition has {len(schedule.definition)} bytes")
+            self._fits(schedule)
             _here(q)
             stored = q.schedules.get(schedule.id)
             if (
@@ -40,7 +38,8 @@ class Schedules(Produce):
                 return replace(stored)  # by this very call, whose answer was lost
             if schedule.rev != (0 if stored is None else stored.rev):
                 raise Conflict(f"schedule {queue}/{schedule.id} was changed meanwhile; read it again")
-            q.schedules[schedule.id] = kept = replace(schedule, queue=queue, rev=max(now, schedule.rev + 1))
+            before = q.deleted if stored is None else stored.rev
+            q.schedules[schedule.id] = kept = replace(schedule, queue=queue, rev=max(now, before + 1))
             self.wake(q)
             return replace(kept)
 
@@ -54,6 +53,7 @@ class Schedules(Produce):
             if rev is not None and rev != stored.rev:
                 raise Conflict(f"schedule {queue}/{id} was changed meanwhile; read it again")
             del q.schedules[id]
+            q.deleted = max(q.deleted, stored.rev)
             return True
 
     async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
@@ -111,9 +111,16 @@ class Schedules(Produce):
             if q.conf.epoch != epoch:
                 raise Conflict(f"queue {queue}: its epoch is {q.conf.epoch}, this mover's {epoch}")
             for record in records:
+                self._fits(record)
+            for record in records:
                 stored = q.schedules.get(record.id)
                 if stored is None or stored.rev < record.rev:
                     q.schedules[record.id] = replace(record, queue=queue)
+
+    def _fits(self, schedule: ScheduleRecord) -> None:
+        wrong = definition_error(schedule.definition, self.limit)
+        if wrong is not None:
+            raise PayloadTooLarge(f"schedule {schedule.id}: {wrong}")
 
 
 def _here(q: QueueData) -> None:

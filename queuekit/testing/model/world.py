@@ -50,6 +50,7 @@ class QueueData:
     ops: dict[str, OpRecord] = field(default_factory=dict)
     unique: dict[str, Held] = field(default_factory=dict)
     schedules: dict[str, ScheduleRecord] = field(default_factory=dict)
+    deleted: int = 0  # the highest rev of a schedule that was deleted: a new one gets a higher one
     awaited: set[str] = field(default_factory=set)
     taken: dict[str, tuple[str | None, int]] = field(default_factory=dict)  # claim, and lines it reported, by job
     last: int = 0  # places given at the back
