@@ -12,6 +12,7 @@ FAMILIES = (
     "find", "change", "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
     "moving", "moving_homes", "moving_out", "moving_back", "moving_in", "moving_keys", "moving_held",
     "moving_round", "moving_live", "schedules",
+    "schedules_fire",
 )  # fmt: skip
 
 for _family in FAMILIES:
