@@ -10,10 +10,13 @@ from queuekit_redis.scripts import NAMES, SCRIPTS
 from tests import lua_lint
 
 ON_A_FULL_SERVER = (
-    "annotate", "authority", "beat", "change", "checkout", "configure", "confirm", "exchange", "obliterate", "prune",
-    "recover", "renew", "restore", "unhold", "watch",
+    "annotate", "authority", "beat", "change", "checkout", "configure", "confirm", "delete_schedule", "exchange",
+    "obliterate", "prune", "put_schedule", "recover", "renew", "restore", "unhold", "watch",
 )  # fmt: skip
-READS = ("count", "find", "get", "known", "parcels", "plan", "position", "timed")
+READS = (
+    "count", "due", "find", "get", "get_schedules", "known", "parcels", "plan", "position", "schedules", "timed",
+)  # fmt: skip
+BRINGING = ("enqueue", "fire", "import", "take_schedules", "within")
 LUA = files("queuekit_redis") / "lua"
 
 
@@ -46,7 +49,7 @@ def test_a_script_uses_nothing_that_has_no_place_there(name: str) -> None:
 
 
 def test_each_script_is_known_to_write_on_a_full_server_or_not_to() -> None:
-    assert sorted((*ON_A_FULL_SERVER, *READS, "enqueue", "import", "within")) == list(NAMES)
+    assert sorted((*ON_A_FULL_SERVER, *READS, *BRINGING)) == list(NAMES)
 
 
 @pytest.mark.parametrize("name", ON_A_FULL_SERVER)
@@ -58,6 +61,9 @@ def test_what_brings_jobs_begins_with_a_write_that_a_full_server_refuses() -> No
     assert lua_lint.first_write(SCRIPTS["enqueue"].source) == "HSETNX"
     assert lua_lint.first_write(SCRIPTS["within"].source) == ""
     assert lua_lint.first_write(SCRIPTS["import"].source) == "HSET"
+    assert lua_lint.first_write(SCRIPTS["fire"].source) == ""
+    assert lua_lint.first_write(SCRIPTS["take_schedules"].source) == "HSET"
+    assert lua_lint.first_write((LUA / "lib" / "plans.lua").read_text()) == "HSET"
     insert = (LUA / "lib" / "insert.lua").read_text()
     assert lua_lint.first_write(insert[insert.index("for i = 1, count do") :]) == "HSETNX"
 

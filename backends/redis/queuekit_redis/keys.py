@@ -10,7 +10,7 @@ from typing import Final
 QUEUE_KEYS: Final = (
     "jobs", "run", "opts", "notes", "vars", "ops", "ready", "suspect", "delayed", "active", "parked", "blocked",
     "completed", "failed", "cancelled", "kept", "unique", "utime", "expiring", "awaited", "marker", "conf",
-    "out", "batches", "taken", "mover",
+    "out", "batches", "taken", "mover", "schedules", "rules", "slots", "due",
 )  # fmt: skip
 STORE_KEYS: Final = ("schema", "store_id", "queues", "workers")
 

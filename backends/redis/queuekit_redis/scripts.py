@@ -63,6 +63,8 @@ def assemble(name: str, prelude: str = "") -> Script:
 
 NAMES: Final = tuple(sorted(entry.name.removesuffix(".lua") for entry in _LUA.iterdir() if entry.name.endswith(".lua")))
 SCRIPTS: Final[dict[str, Script]] = {name: assemble(name) for name in NAMES}
-READ_ONLY: Final = frozenset({"get", "find", "count", "position", "plan", "known", "parcels", "timed"})
+READ_ONLY: Final = frozenset(
+    {"get", "find", "count", "position", "plan", "known", "parcels", "timed", "schedules", "get_schedules", "due"}
+)
 # After these a mover acts on another store: each waits, for a time, until all replicas that are there have it.
 SETTLED: Final = frozenset({"authority", "import", "confirm"})

@@ -8,6 +8,10 @@
 -- KEYS[7] utime    zset: unique key, free at ms
 -- KEYS[8] awaited  hash: id -> 1, and the channel that tells of ends
 -- KEYS[9] marker   zset: '0' while there may be work
+-- KEYS[10] schedules  zset of score 0: id
+-- KEYS[11] rules      hash: id -> definition
+-- KEYS[12] slots      hash: id -> what firing moves
+-- KEYS[13] due        zset: id, next slot ms
 -- ARGV[1] epoch  ARGV[2] by  ARGV[3] home  ARGV[4] to ('' none)  ARGV[5] room  ARGV[6] clock shift ms
 -- ARGV[7 …] name of a total and what is added to it
 -- RETURNS {0, now, mark, base, {rev, declared, override}, {home, to, epoch}}
@@ -30,7 +34,9 @@ if epoch ~= stored or home ~= was or to ~= (vars[3] or '') then
     call('HSET', k_mover, 'base', base)
   end
   for a = 7, #ARGV, 2 do call('HINCRBY', k_vars, ARGV[a], ARGV[a + 1]) end
-  if home == 'gone' then call('UNLINK', k_unique, k_utime, k_awaited) end
+  if home == 'gone' then
+    for _, key in ipairs({k_unique, k_utime, k_awaited, k_schedules, k_rules, k_slots, k_due}) do call('UNLINK', key) end
+  end
   if stays or home == 'gone' then
     call('UNLINK', k_taken)
     call('HDEL', k_mover, 'note')

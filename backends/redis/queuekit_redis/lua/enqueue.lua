@@ -51,7 +51,7 @@ if ARGV[4] == '0' and not vars[3] then
   end
 else
   -- USES when run job unique spec insert
-  local refusal = insert(count, vars[3], place, front, tonumber(vars[6] or 0), created, receipts, now)
+  local refusal = insert(6, count, vars[3], place, front, tonumber(vars[6] or 0), created, receipts, now)
   if refusal then return refusal end
   for i = 1, count do known = known or receipts[i] ~= '+' end
 end

@@ -25,6 +25,10 @@
 -- KEYS[24] batches   hash: batch -> ids checked out
 -- KEYS[25] taken     hash: batch -> ids taken in
 -- KEYS[26] mover     hash: by, mark, base, note
+-- KEYS[27] schedules zset of score 0: id
+-- KEYS[28] rules     hash: id -> definition
+-- KEYS[29] slots     hash: id -> what firing moves
+-- KEYS[30] due       zset: id, next slot ms
 -- ARGV[1] '1': also where jobs are active  ARGV[2] limit
 -- RETURNS {0, removed, more}; or refused: {1, active}, {2} where it is on the move
 -- COST O(limit · log n)
@@ -34,6 +38,7 @@ local was, by = call('HMGET', k_vars, 'home', 'to', 'epoch'), call('HGET', k_mov
 if was[1] == 'moving' or was[1] == 'arriving' or (not was[1] and was[2]) then return {2} end
 local active, limit, removed = call('ZCARD', k_active), tonumber(ARGV[2]), 0
 if active > 0 and ARGV[1] ~= '1' then return {1, active} end
+for _, key in ipairs({k_schedules, k_rules, k_slots, k_due}) do call('UNLINK', key) end -- at once: they make new jobs
 for _, key in ipairs({k_ready, k_suspect, k_delayed, k_active, k_parked, k_blocked, k_completed, k_failed, k_cancelled}) do
   if removed < limit then
     local popped, ids, members = call('ZPOPMIN', key, limit - removed), {}, {}

@@ -21,7 +21,7 @@ local now, count = clock(ARGV[3]), tonumber(ARGV[5])
 local vars = call('HMGET', k_vars, 'home', 'to', 'max_size')
 if vars[1] and vars[1] ~= 'arriving' then return {3, vars[1], vars[2]} end
 if vars[2] and ARGV[4] ~= '3' then return {6, vars[2]} end
-local planned_receipts, refusal = planned(count, vars[3], now)
+local planned_receipts, refusal = planned(6, count, vars[3], now)
 if not planned_receipts then return refusal end
 for i = 1, count do planned_receipts[i] = planned_receipts[i] or '' end
 return {0, now, planned_receipts}

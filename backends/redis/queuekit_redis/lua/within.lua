@@ -26,7 +26,7 @@ local done, reply = pcall(function()
   for _, key in ipairs({k_ready, k_suspect, k_delayed, k_utime, k_expiring, k_marker}) do call('ZCARD', key) end
   local now, receipts, created = clock(ARGV[3]), {}, 0
   local count, place, front = tonumber(ARGV[5]), tonumber(vars[3] or 0), tonumber(vars[4] or 0)
-  local refusal = insert(count, nil, place, front, tonumber(vars[5] or 0), pack('<I8', now), receipts, now)
+  local refusal = insert(6, count, nil, place, front, tonumber(vars[5] or 0), pack('<I8', now), receipts, now)
   if refusal then return {9, 'the unique key of job ' .. tostring(refusal[2]) .. ' is held'} end
   for i = 1, count do created = created + (receipts[i] == '+' and 1 or 0) end
   return {0, created}

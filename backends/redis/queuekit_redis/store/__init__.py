@@ -16,10 +16,11 @@ from queuekit_redis.store.life import Life
 from queuekit_redis.store.moving import Moving
 from queuekit_redis.store.notify import Notify
 from queuekit_redis.store.produce import Produce
+from queuekit_redis.store.schedules import Schedules
 from queuekit_redis.store.usage import Usage
 
 
-class RedisStore(Life, Produce, HotPath, Alter, Control, Notify, Moving, Usage):
+class RedisStore(Life, Produce, HotPath, Alter, Control, Notify, Moving, Schedules, Usage):
     """Every core family over one port. Over a blocking port threads may share it."""
 
     def __init__(self, port: RedisPort, options: StoreOptions, *, scripts: Mapping[str, Script] = SCRIPTS) -> None:

@@ -85,7 +85,8 @@ class Control(Base):
             keys = self._keys(queue)
             self._announced.pop(queue, None)
             await self._port.commands([(b"SREM", self._store["queues"], queue)])
-            (there,) = await self._port.commands([(b"EXISTS", keys["jobs"], keys["conf"], keys["vars"])])
+            left = (b"EXISTS", keys["jobs"], keys["conf"], keys["vars"], keys["schedules"])
+            (there,) = await self._port.commands([left])
             if there:
                 await self._announce((queue,), anew=True)
         return reply[0], bool(reply[1])

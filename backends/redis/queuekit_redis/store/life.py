@@ -15,7 +15,7 @@ OLDEST: Final = (6, 2)
 
 
 class Life(Base):
-    capabilities = Capabilities(parts=frozenset({"unique", "usage", "within", "mover"}), floor=120_000)
+    capabilities = Capabilities(parts=frozenset({"unique", "usage", "within", "mover", "schedules"}), floor=120_000)
 
     async def open(self) -> None:
         """Checks the server and the schema, and gives the store its id once."""

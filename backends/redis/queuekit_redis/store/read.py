@@ -80,7 +80,9 @@ class Read(Base):
         if not names:
             return []
         keys = [self._keys(name) for name in names]
-        there = await self._port.commands([(b"EXISTS", key["jobs"], key["conf"], key["vars"]) for key in keys])
+        there = await self._port.commands(
+            [(b"EXISTS", key["jobs"], key["conf"], key["vars"], key["schedules"]) for key in keys]
+        )
         return [name for name, exists in zip(names, there, strict=True) if exists]
 
     async def workers(self) -> list[WorkerBeat]:

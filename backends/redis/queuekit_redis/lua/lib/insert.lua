@@ -1,19 +1,19 @@
 -- insert: jobs of an enqueue that are more than plain; uses base, when, job, unique, spec
--- Fills `receipts`; or answers the reply that refuses the whole call, before anything is written.
-local function insert(count, max_size, place, front, enqueued, created, receipts, now)
+-- The jobs stand in ARGV from `first` on. Fills `receipts`; or answers the reply that refuses all, before it writes.
+local function insert(first, count, max_size, place, front, enqueued, created, receipts, now)
   local plan, refusal = {}, nil
   if ARGV[4] == '2' or ARGV[4] == '3' or max_size then
-    plan, refusal = planned(count, max_size, now)
+    plan, refusal = planned(first, count, max_size, now)
     if not plan then return refusal end
   end
-  local ready, delayed, options, least, made, a = {}, {}, {}, math.huge, 0, 6
+  local ready, delayed, options, least, made, a = {}, {}, {}, math.huge, 0, first
 
   -- Write what was gathered since the last time.
   local function keep()
     if #delayed > 0 then
-      local first = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
+      local soonest = call('ZRANGE', k_delayed, 0, 0, 'WITHSCORES')[2]
       many('ZADD', k_delayed, delayed)
-      if not first or least < tonumber(first) then call('ZADD', k_marker, '0', '0') end
+      if not soonest or least < tonumber(soonest) then call('ZADD', k_marker, '0', '0') end
     end
     if #ready > 0 then
       many('ZADD', k_ready, ready)

@@ -26,10 +26,10 @@ local function unique_of(o)
   return till, conflict, ttl, max_wait, key, stop
 end
 
--- What each job will become, before anything is written: nil created, 'id' known, '!id' replaces that one's content.
+-- What each job from ARGV[first] on will become, before anything is written: nil created, 'id' known, '!id' replaces that one's content.
 -- Or nil and the reply that refuses the whole call.
-local function planned(count, max_size, now)
-  local new, keys, receipts, fresh_ones, a = {}, {}, {}, 0, 6
+local function planned(first, count, max_size, now)
+  local new, keys, receipts, fresh_ones, a = {}, {}, {}, 0, first
   for i = 1, count do
     local id, _, _, _, o, _, stop = job_at(a, now)
     if new[id] or call('HEXISTS', k_jobs, id) == 1 then
