@@ -4,6 +4,7 @@
 -- KEYS[3] rules      hash: id -> definition
 -- KEYS[4] slots      hash: id -> what firing moves
 -- KEYS[5] due        zset: id, next slot ms
+-- KEYS[6] marker     zset: '0' while there may be work
 -- ARGV[1] epoch  ARGV[2 …] a schedule: id, rev, next slot ms ('' none), what follows the rev in slots, definition
 -- RETURNS {0} · {1, stored epoch} another mover's
 -- COST O(schedules · log n)
@@ -20,4 +21,5 @@ for a = 2, #ARGV, 5 do
     keep_slot(id, ARGV[a + 2], pack('<I8', rev) .. ARGV[a + 3])
   end
 end
+if call('HEXISTS', k_vars, 'home') == 0 then call('ZADD', k_marker, 0, '0') end
 return {0}
