@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from queuekit import clock, ids
 from queuekit.domain.job import BATCH_MAX
 from queuekit.domain.outcome import Home, Op, Outcome
@@ -40,6 +42,8 @@ class Source:
         self.idle = False  # the last answer: nothing to claim, nothing due
         self.served = 0.0  # virtual time for weights
         self.passed = 0  # calls made to others while outcomes waited here
+        self.vain: Callable[[bool], None] | None = None  # told of wake-ups that may be none of the jobs'
+        self._woken = 0  # the call that answers the last wake-up, 0: it was answered
         self._barren = 0  # answers without a claim in a row, although asked
         self._not_before = 0.0
 
@@ -83,6 +87,7 @@ class Source:
     def wake(self) -> None:
         """The store says there may be work."""
         self.hungry = True
+        self._woken = self.n + 1
 
     def batch(self) -> list[tuple[Claim, Outcome]]:
         """Outcomes for one call, taken out of the box."""
@@ -104,6 +109,9 @@ class Source:
             self._barren, self._not_before = 0, 0.0
             return
         self._barren += 1
+        if self._woken and self.vain is not None:
+            at_once, self._woken = self.n <= self._woken, 0
+            self.vain(at_once)
         # Work that is there but not for us (a suspect beside ours, a store that wakes for nothing) must not spin.
         calm = self._barren if more else self._barren - _CALM
         if calm > 0:

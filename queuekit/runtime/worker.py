@@ -31,6 +31,7 @@ from queuekit.runtime.pruner import Pruner
 from queuekit.runtime.pulse import Lag, Pulse, new_beat
 from queuekit.runtime.recoverer import Recoverer
 from queuekit.runtime.runner import Runner
+from queuekit.runtime.scheduler import catch_up, schedulers
 from queuekit.runtime.source import Source
 from queuekit.runtime.tuner import Tuner
 
@@ -197,6 +198,8 @@ class Worker:
         self._pulse = Pulse(store, beat, lambda: (len(self.running()), self._announcer.done), self._lag, self._over)
         self._recoverers = [Recoverer(store, source, self._announcer) for source in sources]
         self._pruner, self._tuner = Pruner(store, sources), Tuner(store, sources, self._tune)
+        assert self._stopping is not None
+        self._schedulers = schedulers(store, sources, self._announcer, self._stopping)
         self._keeper.start(sources)
 
     def _source(self, planned: Plan, queue: QueuePlan) -> Source:
@@ -206,9 +209,12 @@ class Worker:
     async def _live(self, planned: Plan) -> None:
         """From the first claim to the last farewell."""
         assert self._stopping is not None
+        timed = [] if planned.burst else self._schedulers
+        if planned.burst:  # what is due when it starts; it waits for nothing
+            await catch_up(self._schedulers, self._stopping)
         runs = [
             self._listener.run, self._lag.run, self._pulse.run, self._pruner.run, self._tuner.run,
-            *(recoverer.run for recoverer in self._recoverers),
+            *(recoverer.run for recoverer in self._recoverers), *(scheduler.run for scheduler in timed),
         ]  # fmt: skip
         self._agents = [asyncio.create_task(run(), name=f"queuekit-{run.__qualname__}") for run in runs]
         self._tasks = [asyncio.create_task(consumer.run(), name="queuekit-consumer") for consumer in self._consumers]

@@ -1,0 +1,160 @@
+"""Fires schedules: every worker does it for the queues it consumes, and no worker leads (decision 147).
+
+It looks when a slot comes, by the store's clock; when it is woken; and every few seconds, whatever it was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from queuekit import clock
+from queuekit.errors import Moved, StoreUnavailable
+from queuekit.runtime.agent import Agent, end, raise_if_cancelled
+from queuekit.runtime.firing import AGAIN, Firer
+from queuekit.runtime.source import Source
+from queuekit.store.parts import SchedulingStore
+
+if TYPE_CHECKING:
+    from queuekit.runtime.announcer import Announcer
+    from queuekit.store.protocol import JobStore
+
+FLOOR, BARE_FLOOR = 5.0, 13.0  # seconds between looks at a queue with schedules to come, and without
+SOON, OFTEN = 1.0, 5.0  # seconds between looks for wake-ups that no job explains, and for any other
+_NEAR, _FAR = 0.005, 0.025  # seconds that who came second to a slot stays behind the others
+_FARTHEST = 0.4  # seconds, who comes second again and again while much is due
+
+
+async def _always() -> bool:
+    return True
+
+
+class Scheduler(Agent):
+    """One for each queue. `allowed` says whether schedules of the queue fire in this store at all."""
+
+    name = "scheduler"
+
+    def __init__(self, firer: Firer, source: Source, *, allowed: Callable[[], Awaitable[bool]] = _always) -> None:
+        super().__init__(BARE_FLOOR)
+        self._firer = firer
+        self._allowed = allowed
+        self._behind = 0.0  # seconds
+        self._again = 0  # times in a row that somebody else was first
+        self._looked = 0.0  # monotonic
+        self._look = 0.0  # monotonic: when the next one is due
+        self._rung = asyncio.Event()
+        source.vain = self.rung
+
+    async def act(self) -> None:
+        """Fire until nothing is due, then set the time of the next look."""
+        if not await self._allowed():
+            self._sleep(BARE_FLOOR)
+            return
+        while True:
+            self._rung.clear()
+            self._looked = clock.monotonic()
+            try:
+                done = await self._firer.round()
+            except Moved as moved:
+                self._log.debug("nothing fires here: %s", moved)
+                self._sleep(BARE_FLOOR)
+                return
+            raise_if_cancelled()
+            if done.lost:
+                self._second()
+            elif done.fired:
+                self._behind, self._again = 0.0, 0
+            if not done.more:
+                break
+            await asyncio.sleep(self._pause() if done.lost else 0)
+        self._again = 0
+        floor = (FLOOR if done.any else BARE_FLOOR) * random.uniform(0.9, 1.1)  # noqa: S311
+        self._look = self._looked + floor
+        if done.next_in is not None:
+            self._look = min(self._look, done.at + done.next_in / 1000 + self._behind)
+        if self._rung.is_set():  # while this look was under way
+            self._look = min(self._look, self._looked + SOON)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._try()
+            raise_if_cancelled()
+            while (left := self._look - clock.monotonic()) > 0:
+                try:
+                    await asyncio.wait_for(self._rung.wait(), left)
+                except TimeoutError:
+                    break
+                self._rung.clear()
+
+    async def catch_up(self) -> None:
+        """Fire what is due now, once; tried again while the store is away."""
+        while True:
+            await self._try()
+            raise_if_cancelled()
+            if not self._failing:
+                return
+            await asyncio.sleep(max(0.0, self._look - clock.monotonic()))
+
+    def rung(self, soon: bool) -> None:
+        """Something woke the queue, and no job explains it (`soon`), or some may."""
+        at = self._looked + (SOON if soon else OFTEN)
+        if at < self._look:
+            self._look = at
+            self._rung.set()
+
+    async def _try(self) -> None:
+        """`act`, which must not die of an error."""
+        try:
+            await self.act()
+        except StoreUnavailable as error:
+            if not self._failing:  # the consumer says when the store is back
+                self._log.info("store unavailable, trying again: %s", error)
+            self._failing = True
+            self._sleep(AGAIN / 1000)
+        except Exception:  # noqa: BLE001  the next turn may succeed
+            self._log.exception("firing schedules of queue %s failed, trying again", self._firer.queue)
+            self._sleep(FLOOR)
+            self._failing = False
+        else:
+            self._failing = False
+
+    def _second(self) -> None:
+        """Let the others go first from now on: eight workers must not do eight times the work."""
+        self._behind = random.uniform(_NEAR, _FAR)  # noqa: S311
+        self._again += 1
+
+    def _pause(self) -> float:
+        """Before another look while somebody else fires what is due."""
+        return float(min(self._behind * 2 ** (self._again - 1), _FARTHEST))
+
+    def _sleep(self, seconds: float) -> None:
+        self._look = clock.monotonic() + seconds * random.uniform(0.9, 1.1)  # noqa: S311
+
+
+def schedulers(
+    store: JobStore, sources: Sequence[Source], announcer: Announcer, stopping: asyncio.Event
+) -> list[Scheduler]:
+    """One for each queue; none where the store keeps no schedules."""
+    if "schedules" not in store.capabilities.parts:
+        return []
+    keeping = cast(SchedulingStore, store)
+    return [
+        Scheduler(Firer(keeping, source.queue, stopped=stopping.is_set, failed=announcer.error), source)
+        for source in sources
+    ]
+
+
+async def catch_up(schedulers: Sequence[Scheduler], stopping: asyncio.Event) -> None:
+    """Fire what is due now of all queues, unless somebody wants the worker to stop first."""
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(one.catch_up()) for one in schedulers]
+    stop: asyncio.Task[object] = asyncio.create_task(stopping.wait())
+    waiting = set(tasks)
+    try:
+        while waiting and not stop.done():
+            await asyncio.wait({*waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
+            waiting = {task for task in waiting if not task.done()}
+    finally:
+        await end([*tasks, stop])
