@@ -34,6 +34,7 @@ def tell_plan(session: Session, pair: Pair, plan: Plan) -> int:
     screen.table(columns, (_planned(q) for q in plan.queues), right=columns[2:])
     for q in plan.queues:
         _states(q.queue, q.jobs)
+        _schedules(q.queue, q.schedules, q.schedules_at_target)
         _clashes(q.queue, q.clashes)
         _told(q.queue, [*q.warnings, *(f"refused: {why}" for why in q.refused)])
     _told("", [*plan.warnings, *(f"refused: {why}" for why in plan.refused)])
@@ -58,6 +59,9 @@ def tell_report(session: Session, report: Report, *, back: bool = False) -> int:
         _clashes(q.queue, q.clashes)
         _listed(q.queue, q.ran_on_both, "may have run on both sides, for the source had rolled back")
         _listed(q.queue, q.changed, "was changed by a person at the target before it was compared", wrong=False)
+        _listed(
+            q.queue, q.schedules_apart, "this schedule was another at each side: the one that was written last stayed"
+        )
         _listed(q.queue, q.suspects, "its worker is gone with the source: it will run again", wrong=False)
         _told(q.queue, q.notes)
     _told("", report.notes)
@@ -80,6 +84,7 @@ def tell_verdict(session: Session, verdict: Verdict) -> int:
         _listed(q.queue, q.only_source, f"only in {verdict.source}")
         _listed(q.queue, q.only_target, f"only in {verdict.target}")
         _listed(q.queue, q.twice, "is in both, though its queue has moved")
+        _listed(q.queue, q.schedules_apart, "this schedule differs, is missing, or was left behind")
         _told(q.queue, q.notes)
     wrong = sum(q.differences for q in verdict.queues)
     screen.say("both sides agree" if verdict.agrees else f"both sides do NOT agree: {wrong:,} differences")
@@ -97,6 +102,8 @@ def _reported(q: QueueReport) -> Iterable[tuple[object, ...]]:
     pause = None if q.pause is None else f"{q.pause:.1f} s"
     for state, n in q.moved.items():
         yield q.queue, state, f"{n:,}", None, None, None
+    if q.schedules:
+        yield q.queue, "schedules", f"{q.schedules:,}", None, None, None
     yield q.queue, "all", f"{q.jobs:,}", q.digest[:16] or None, q.arrived[:16] or None, pause
 
 
@@ -104,6 +111,8 @@ def _beside(q: QueueVerdict) -> Iterable[tuple[object, ...]]:
     for state in State:
         if state in q.source or state in q.target:
             yield q.queue, state, f"{q.source.get(state, 0):,}", f"{q.target.get(state, 0):,}"
+    if q.source_schedules or q.target_schedules:
+        yield q.queue, "schedules", f"{q.source_schedules:,}", f"{q.target_schedules:,}"
     yield q.queue, f"digest ({q.standing})", q.source_digest[:16] or None, q.target_digest[:16] or None
 
 
@@ -111,6 +120,11 @@ def _states(queue: str, jobs: Mapping[State, int]) -> None:
     some = ", ".join(f"{n:,} {state}" for state, n in jobs.items() if n)
     if some:
         screen.tell(f"{queue}: {some}")
+
+
+def _schedules(queue: str, here: int, there: int) -> None:
+    if here or there:
+        screen.tell(f"{queue}: {here:,} schedules" + (f", {there:,} at the target already" if there else ""))
 
 
 def _clashes(queue: str, clashes: Iterable[Clash]) -> None:

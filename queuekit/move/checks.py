@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar, cast
 
 from queuekit.domain import names as grammar
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Pong, WorkerBeat
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import State
 from queuekit.errors import InvalidOption, Moved, StoreUnavailable, Unsupported
 from queuekit.move.standing import standing
-from queuekit.move.values import Options, Side, Standing
+from queuekit.move.values import SCHEDULES, Options, Side, Standing
+from queuekit.store.parts import Schedules
 from queuekit.store.retry import Waiter, repeat
 
 P = ParamSpec("P")
 R = TypeVar("R")
 PART: Final = "mover"
+SCHEDULES_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,15 @@ class Pair:
         """Where a queue stands between the two."""
         mine, theirs = await self.confs(queue)
         return standing(mine, theirs, self.source.name, self.target.name)
+
+    async def schedules(self, side: Side, queue: str) -> AsyncIterator[list[ScheduleRecord]]:
+        """Pages of a side's schedules, by id; none where it keeps none."""
+        if SCHEDULES not in side.store.capabilities.parts:
+            return
+        store, after = cast("Schedules", side.store), ""
+        while page := await self.ask(side, store.schedules, queue, after, SCHEDULES_PAGE):
+            yield page
+            after = page[-1].id
 
     async def jobs(self, side: Side, queue: str) -> dict[State, int]:
         """How many jobs of each state a side has."""
@@ -127,7 +139,7 @@ async def refusals(pair: Pair, queue: str) -> list[str]:
     """Why a move of this queue would not begin."""
     conf, _ = await pair.confs(queue)
     there = sum((await pair.jobs(pair.target, queue)).values())
-    said = [must_be_offline(pair), lacking(pair, conf, queue)]
+    said = [must_be_offline(pair), lacking(pair, conf, queue), await _schedules(pair, queue)]
     if pair.options.offline:
         said.append(await at_rest(pair, queue))
     if there and not pair.options.merge:
@@ -136,6 +148,33 @@ async def refusals(pair: Pair, queue: str) -> list[str]:
             f" or prune or obliterate it there first"
         )
     return [why for why in said if why is not None]
+
+
+async def _schedules(pair: Pair, queue: str) -> str | None:
+    """Why the schedules of both sides cannot become those of one."""
+    target = pair.target.name
+    theirs = {one.id: one.definition async for page in pair.schedules(pair.target, queue) for one in page}
+    if theirs and not pair.options.merge:
+        return (
+            f"queue {queue}: {target} has {len(theirs)} schedules of it already, as {next(iter(theirs))}, which would"
+            " fire beside those that come: delete them there (`queuekit schedules delete`), or say --merge to keep all."
+            f" Workers of {target} that have QUEUEKIT_FROM_URL leave schedules alone until the move"
+        )
+    apart, count = list[str](), 0
+    async for page in pair.schedules(pair.source, queue):
+        count += len(page)
+        apart += [one.id for one in page if theirs.get(one.id, one.definition) != one.definition]
+    if apart:
+        return (
+            f"queue {queue}: both sides have a schedule called {', '.join(apart[:5])}{', …' if len(apart) > 5 else ''},"
+            " and not the same: delete one of the two first (`queuekit schedules delete`)"
+        )
+    if count and SCHEDULES not in pair.target.store.capabilities.parts:
+        return (
+            f"queue {queue}: it has {count} schedules, and {target} keeps none. Move to a store that does, or delete"
+            f" them at {pair.source.name} first (`queuekit schedules list` shows them)"
+        )
+    return None
 
 
 async def elsewhere(pair: Pair, queue: str) -> Moved:

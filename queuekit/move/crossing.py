@@ -16,6 +16,7 @@ from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals, Where
 from queuekit.domain.state import State
 from queuekit.errors import Conflict, MoveStopped
+from queuekit.move import schedules
 from queuekit.move.end import End, Epochs, Fenced
 from queuekit.move.flow import Batch, Flow, is_held
 from queuekit.move.layers import carry
@@ -160,6 +161,8 @@ class Crossing:
             for number in own.taken:
                 if number % 2 == 0:
                     await reclaim(flow, number, await self.target.taken(number))
+            if self.target.home is Home.HERE:
+                await schedules.name_late(flow)
             self.rolled = False
         if flow.note.batch not in theirs.out:
             flow.note.arrived = flow.note.left  # it was removed at the source, so it had been compared
@@ -232,11 +235,16 @@ class Crossing:
         if self.target.home is not Home.ARRIVING:
             return
         self.telling.enter(Phase.JOBS)
+        early = not self.source.is_settled
+        await schedules.carry(self.flow)  # first of all: what has come is there, should the source be lost
         await self.flow.run(history=False)
         await self._hold_running()
         await self.flow.hold(self.flow.places.rest())
         self.telling.enter(Phase.OPEN)
         await carry(self.source, self.target, returned=self.flow.note.returned)
+        if early:
+            await self.source.settled()
+            await schedules.carry(self.flow)
         await self._keys()
         note = self.flow.note
         note.carried = asdict(minus(await self._totals(), note.owed))

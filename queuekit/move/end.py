@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 from queuekit import clock
 from queuekit.domain.limits import QueueConf
@@ -15,9 +15,10 @@ from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Parcel
 from queuekit.domain.moving import Standing as Stand
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.errors import Conflict, StoreUnavailable
-from queuekit.move.values import Side
-from queuekit.store.parts import MovingStore
+from queuekit.move.values import SCHEDULES, Side
+from queuekit.store.parts import MovingStore, Schedules
 from queuekit.store.retry import Waiter, repeat
 
 P = ParamSpec("P")
@@ -143,3 +144,17 @@ class End:
 
     async def taken(self, batch: int) -> list[str]:
         return await self.ask(self.store.taken, self.queue, batch)
+
+    @property
+    def keeps_schedules(self) -> bool:
+        """Whether this store can have any."""
+        return SCHEDULES in self.store.capabilities.parts
+
+    async def schedules(self, after: str, limit: int) -> list[ScheduleRecord]:
+        return await self.ask(cast("Schedules", self.store).schedules, self.queue, after, limit)
+
+    async def get_schedules(self, ids: Sequence[str]) -> list[ScheduleRecord | None]:
+        return await self.ask(cast("Schedules", self.store).get_schedules, self.queue, ids)
+
+    async def take_schedules(self, records: Sequence[ScheduleRecord]) -> None:
+        await self._fenced(cast("Schedules", self.store).take_schedules, self.queue, self.epoch, records)

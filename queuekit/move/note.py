@@ -39,6 +39,8 @@ class Note:
     carried: dict[str, int] | None = None  # totals that the target gets, or got, when it opens
     returned: bool = False  # the target was GONE when this move began: its configuration is an old one
     both: list[str] = field(default_factory=list)  # ids that both sides may have run
+    schedules: int = 0  # that were copied
+    schedules_apart: list[str] = field(default_factory=list)  # ids under which the sides had different ones
 
     def count(self, state: str, own: bytes, by: int = 1) -> None:
         """Count a job as gone from the source; `by` -1 takes it back."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from queuekit.domain.moving import Clash, Parcel
 from queuekit.domain.query import Where
+from queuekit.domain.schedule import definition_error
 from queuekit.domain.state import TERMINAL
 from queuekit.errors import InvalidOption, Unsupported
 from queuekit.move import checks, turn
@@ -59,6 +60,7 @@ async def _queue(pair: Pair, name: str, rate: float) -> QueuePlan:
     said = QueuePlan(queue=name, standing=where, home=mine.home)
     said.jobs = {s: n for s, n in (await pair.jobs(pair.source, name)).items() if n}
     said.at_target = {s: n for s, n in (await pair.jobs(pair.target, name)).items() if n}
+    await _schedules(pair, said)
     for side in (pair.source, pair.target):
         said.workers[side.name] = checks.at_work(name, await pair.ask(side, side.store.workers))
     total = sum(said.jobs.values())
@@ -104,6 +106,21 @@ async def _sizes(pair: Pair, said: QueuePlan) -> None:
                 f"queue {said.queue}: of {len(sizes)} {state} jobs looked at, {len(over)} are over the payload limit of"
                 f" {pair.target.name} ({limit} bytes), as {over[0]}: raise QUEUEKIT_PAYLOAD_LIMIT for it"
             )
+
+
+async def _schedules(pair: Pair, said: QueuePlan) -> None:
+    """How many there are; those that the target would refuse."""
+    limit = pair.target.payload_limit
+    async for page in pair.schedules(pair.source, said.queue):
+        said.schedules += len(page)
+        said.refused += [
+            f"queue {said.queue}: schedule {one.id} is too large for {pair.target.name}: {wrong}: raise"
+            " QUEUEKIT_PAYLOAD_LIMIT for it"
+            for one in page
+            if limit is not None and (wrong := definition_error(one.definition, limit)) is not None
+        ]
+    async for page in pair.schedules(pair.target, said.queue):
+        said.schedules_at_target += len(page)
 
 
 def _largest(body: bytes, result: bytes | None) -> int:

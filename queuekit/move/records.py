@@ -17,6 +17,7 @@ import orjson
 
 from queuekit.domain.job import JobRecord, Retention, UniqueKey
 from queuekit.domain.moving import Parcel
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import State
 
 VERSION: Final = 1  # raised with every field that is added: an older reader must not drop it in silence
@@ -101,6 +102,20 @@ def dumps(parcel: Parcel) -> bytes:
         said["key_expires"] = parcel.key_expires
     said["v"] = VERSION
     return _dumps(said, sort=True)
+
+
+def schedule_said(record: ScheduleRecord) -> dict[str, object]:
+    """A schedule as JSON types: queue, id, definition and rev always, the rest where it says something."""
+    said: dict[str, object] = {
+        "queue": record.queue, "id": record.id, "definition": _from_bytes(record.definition), "rev": record.rev,
+    }  # fmt: skip
+    rest = {name: getattr(record, name) for name in ("next", "fired", "skipped", "last_job")}
+    return said | {name: value for name, value in rest.items() if value}
+
+
+def schedule_digest(record: ScheduleRecord) -> bytes:
+    """sha256 over all that is kept of a schedule but its queue: alike wherever it is."""
+    return sha256(compact({name: value for name, value in schedule_said(record).items() if name != "queue"})).digest()
 
 
 def compact(value: Mapping[str, object]) -> bytes:

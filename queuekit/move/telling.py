@@ -77,6 +77,7 @@ class Telling:
         self.report.moved = note.by_state()
         self.report.digest, self.report.arrived = f"{note.left:064x}", f"{note.arrived:064x}"
         self.report.ran_on_both = list(note.both)
+        self.report.schedules, self.report.schedules_apart = note.schedules, list(note.schedules_apart)
 
     def _say(
         self, moved: int, total: int, *, rate: float = 0.0, left: float | None = None, active: int = 0,

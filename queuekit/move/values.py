@@ -15,6 +15,7 @@ from queuekit.errors import InvalidOption
 from queuekit.store import parts
 
 MovingStore = parts.MovingStore
+SCHEDULES: Final = "schedules"  # the part of stores that keep them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ class QueueReport:
     clashes: list[Clash] = field(default_factory=list)  # not taken in; they stay at the source
     ran_on_both: list[str] = field(default_factory=list)  # ids that both sides may have run: the source rolled back
     suspects: list[str] = field(default_factory=list)  # ids on the suspect line, since the source was given up
+    schedules: int = 0  # that came along, by all starts of this move
+    schedules_apart: list[str] = field(default_factory=list)  # ids under which the sides had different ones
     seconds: float = 0.0  # of this start
     pause: float | None = None  # seconds in which nobody could claim
     phases: dict[Phase, float] = field(default_factory=dict)  # seconds in each
@@ -110,7 +113,8 @@ class QueueReport:
     @property
     def agrees(self) -> bool:
         """Both sides agree: all of it is at the target, once."""
-        return self.phase is Phase.DONE and self.digest == self.arrived and not (self.clashes or self.ran_on_both)
+        wrong = self.clashes or self.ran_on_both or self.schedules_apart
+        return self.phase is Phase.DONE and self.digest == self.arrived and not wrong
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,6 +163,8 @@ class QueuePlan:
     pause: float | None = None  # of them, those in which nobody can claim
     workers: dict[str, list[str]] = field(default_factory=dict)  # by the name of the side
     at_target: dict[State, int] = field(default_factory=dict)
+    schedules: int = 0  # at the source
+    schedules_at_target: int = 0
     clashes: list[Clash] = field(default_factory=list)  # found by id, at most `CLASHES_SHOWN`
     refused: list[str] = field(default_factory=list)  # why `move` would not begin
     warnings: list[str] = field(default_factory=list)
@@ -198,7 +204,10 @@ class QueueVerdict:
     only_source: list[str] = field(default_factory=list)
     only_target: list[str] = field(default_factory=list)
     twice: list[str] = field(default_factory=list)  # of a queue that has moved: ids on both sides
-    differences: int = 0  # all of them that are wrong where the queue stands so
+    source_schedules: int = 0
+    target_schedules: int = 0
+    schedules_apart: list[str] = field(default_factory=list)  # ids of schedules that are not as they should be
+    differences: int = 0  # all of them that are wrong where the queue stands so, schedules too
     notes: list[str] = field(default_factory=list)
 
     @property

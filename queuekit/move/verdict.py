@@ -21,6 +21,7 @@ from queuekit.move.end import Real
 from queuekit.move.flow import is_held
 from queuekit.move.pages import pages
 from queuekit.move.records import digest
+from queuekit.move.schedules import digests
 from queuekit.move.values import (
     DIFFERENCES_SHOWN,
     OnProgress,
@@ -64,6 +65,7 @@ async def verify(
             said.source = await _read(pair, source, name, db, "source", on_progress)
             said.target = await _read(pair, target, name, db, "target", on_progress)
             _compare(db, said)
+        _schedules(said, await digests(pair, source, name), await digests(pair, target, name))
         verdict.queues.append(said)
     return verdict
 
@@ -115,6 +117,18 @@ def _compare(db: sqlite3.Connection, said: QueueVerdict) -> None:
         said.notes.append("it has moved: nothing may be left at the source")
     else:
         said.notes.append(f"its move is under way ({said.standing}): only ids on both sides are wrong now")
+
+
+def _schedules(said: QueueVerdict, mine: dict[str, bytes], theirs: dict[str, bytes]) -> None:
+    """Of copies all must be alike; of a queue that has moved none may be left. In between one side's rest."""
+    said.source_schedules, said.target_schedules = len(mine), len(theirs)
+    apart = set[str]()
+    if said.standing in (Standing.HERE, Standing.LOST):
+        apart = {name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name)}
+    elif said.standing is Standing.MOVED:
+        apart = set(mine)
+    said.differences += len(apart)
+    said.schedules_apart = sorted(apart)[:DIFFERENCES_SHOWN]
 
 
 def _rolled(db: sqlite3.Connection, table: str) -> str:

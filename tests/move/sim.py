@@ -10,12 +10,13 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NoReturn, cast
 
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.outcome import Ask, Exchange, Home, Kind, Op, Outcome
+from queuekit.domain.schedule import FIRE_MAX, Firing, NoFire, ScheduleRecord
 from queuekit.domain.state import TERMINAL, State
 from queuekit.errors import Arriving, Conflict, Moved, StoreUnavailable
 from queuekit.move import Options, Report, Side, abort, move, resume
@@ -26,6 +27,8 @@ from queuekit.testing.model.world import QueueData
 
 QUEUE = "mail"
 START = 1_800_000_000_000
+_OTHER = {"here": "there", "there": "here"}
+EVERY = {"often": 150, "seldom": 700}  # ms; schedules and their rules, each slot of which is to be fired
 
 
 class Killed(BaseException):
@@ -74,6 +77,8 @@ class History:
     runs: defaultdict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
     open: Counter[str] = field(default_factory=Counter)  # ends by id
     wrong: list[str] = field(default_factory=list)
+    slots: defaultdict[str, list[tuple[int, str]]] = field(default_factory=lambda: defaultdict(list))  # slot, side
+    edits: dict[str, bytes] = field(default_factory=dict)  # the definition that was acknowledged last
 
 
 class Scene:
@@ -90,11 +95,14 @@ class Scene:
         self.n = 0
         self.producers = [Producer(self, f"p{i}", side) for i, side in enumerate(("here", "here", "there"))]
         self.workers = [Worker(self, f"w{i}", side) for i, side in enumerate(("here", "here", "there", "there"))]
+        self.schedulers = [Scheduler(self, side) for side in ("here", "here", "there")]
         self.producing = True
         self.resting = ""  # clients of this side do nothing
 
     def fill(self, jobs: int) -> None:
         """Jobs in every state at the source, before anything moves."""
+        for name in EVERY:
+            self.schedulers[0].edit(name)
         for _ in range(jobs):
             self.producers[0].step()
         for _ in range(jobs // 4):
@@ -105,7 +113,8 @@ class Scene:
         """Something happens, or nothing."""
         while self.random.random() < self.busy:
             self.clock.ms += self.random.randrange(20)
-            clients: list[Worker | Producer] = [*self.workers, *(self.producers if self.producing else [])]
+            clients: list[Worker | Producer | Scheduler] = [*self.workers]
+            clients += [*self.producers, *self.schedulers] if self.producing else []
             client = self.random.choice(clients)
             if client.side != self.resting:
                 client.step()
@@ -169,10 +178,9 @@ class Scene:
             for one, after in pairwise(runs):
                 if one.ended is None or after.began < one.ended:
                     wrong.append(f"{name} ran twice at once: {one} {after}")
-        wrong += self._order() if exact else []
-        other = "here" if final == "there" else "there"
+        wrong += [*self._order(), *self._slots(final)] if exact else []
         data = self.worlds[final].queue("queuekit", QUEUE)
-        gone = self.worlds[other].queue("queuekit", QUEUE)
+        gone = self.worlds[_OTHER[final]].queue("queuekit", QUEUE)
         done = {name for name in said.traceless if any(run.kind is Kind.COMPLETED for run in said.runs[name])}
         created = set(said.created) - set(both) - done
         if set(data.jobs) - set(both) != created:
@@ -188,6 +196,25 @@ class Scene:
             wrong.append(f"totals {totals}, told {len(said.created)} {kinds}")
         if wrong:
             raise AssertionError("\n".join(wrong))
+
+    def _slots(self, final: str) -> list[str]:
+        """Each slot of each schedule made its job once, wherever it fired, and the last edit of each is kept."""
+        here, gone = (self.worlds[name].queue("queuekit", QUEUE) for name in (final, _OTHER[final]))
+        wrong = [f"schedules left behind: {list(gone.schedules)}"] if gone.schedules and gone.conf.epoch else []
+        for name, step in EVERY.items():
+            record, fired = here.schedules.get(name), self.history.slots[name]
+            if record is None or record.next is None:
+                wrong.append(f"schedule {name}: {record}")
+                continue
+            slots = [slot for slot, _ in fired]
+            if sorted(slots) != list(range(START, record.next, step)):
+                twice = [slot for slot, times in Counter(slots).items() if times > 1]
+                wrong.append(f"schedule {name}: twice {twice}; next {record.next}, slots {fired[-20:]}")
+            if record.fired != len(slots):
+                wrong.append(f"schedule {name}: {record.fired} fired, {len(slots)} told")
+            if record.definition != self.history.edits[name]:
+                wrong.append(f"schedule {name}: {record.definition!r}, not {self.history.edits[name]!r}")
+        return wrong
 
     def _order(self) -> list[str]:
         """First runs of jobs that only ever waited follow the order in which they were enqueued at one side."""
@@ -289,6 +316,54 @@ class Producer:
             delay=draw.choice((50, 5000)) if draw.random() < 0.15 else None, lifo=draw.random() < 0.05,
             keep_completed=Retention(count=0) if name[0] == "j" and draw.random() < scene.traceless else None,
         )  # fmt: skip
+
+
+class Scheduler:
+    """Fires what is due, every slot that was missed too, and now and then somebody edits one. Follows Moved."""
+
+    def __init__(self, scene: Scene, side: str) -> None:
+        self.scene, self.side = scene, side
+        self.n = 0
+
+    def step(self) -> None:
+        scene, store = self.scene, self.scene.stores[self.side]
+        conf = scene.worlds[self.side].peek("queuekit", QUEUE).conf
+        if self.side == "there" and not conf.epoch:
+            return  # it knows the store that its queues will come from, and leaves their schedules to that
+        if conf.home is not Home.HERE:
+            self.side = conf.to or self.side
+            return
+        if scene.random.random() < 0.1:
+            self.edit(scene.random.choice(list(EVERY)))
+        due = direct(store.due(QUEUE))
+        self.fire([self._firing(record, due.now) for record in due.records])
+
+    def fire(self, firings: list[Firing]) -> None:
+        """Write down what became of them, as a scheduler would that lives on."""
+        scene, said = self.scene, self.scene.history
+        for answer, firing in zip(direct(scene.stores[self.side].fire(QUEUE, firings)), firings, strict=True):
+            if answer.no is not None:
+                assert answer.no is NoFire.CHANGED
+                continue
+            for spec, receipt in zip(firing.jobs, answer.receipts, strict=True):
+                if not receipt.created or spec.id in said.created:
+                    said.wrong.append(f"{spec.id} at {self.side}: {receipt}")
+                said.created[spec.id] = len(said.created)
+                said.slots[firing.id].append((int(spec.id.partition("@")[2]), self.side))
+
+    def _firing(self, record: ScheduleRecord, now: int) -> Firing:
+        assert record.next is not None
+        slots = range(record.next, now + 1, EVERY[record.id])[:FIRE_MAX]
+        jobs = tuple(JobSpec(id=f"{record.id}@{slot}", task="t", body=b"", priority=7) for slot in slots)
+        return Firing(id=record.id, rev=record.rev, next_at=slots[-1] + EVERY[record.id], jobs=jobs)
+
+    def edit(self, name: str) -> None:
+        """Another definition, written as a person's tool would: only over what was read."""
+        store, said = self.scene.stores[self.side], self.scene.history
+        (before,) = direct(store.get_schedules(QUEUE, [name]))
+        before = before or ScheduleRecord(id=name, queue=QUEUE, definition=b"", next=START)
+        said.edits[name] = b"edit %d" % self.scene.clock.ms
+        direct(store.put_schedule(QUEUE, replace(before, definition=said.edits[name])))
 
 
 class Worker:
