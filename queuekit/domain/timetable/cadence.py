@@ -25,13 +25,13 @@ class Every:
     period: int
     text: str
     start: int | None = None
+    end: int | None = None
 
     def after(self, moment: int, anchor: int) -> int | None:
         first = anchor + self.period if self.start is None else self.start
-        if moment < first:
-            return first if first < LAST_MOMENT else None
-        slot = moment + self.period - (moment - first) % self.period
-        return slot if slot < LAST_MOMENT else None
+        slot = first if moment < first else moment + self.period - (moment - first) % self.period
+        last = LAST_MOMENT if self.end is None else min(self.end, LAST_MOMENT)
+        return slot if slot <= last else None
 
     def to_json(self) -> dict[str, Any]:
         return {"every": self.text}

@@ -8,17 +8,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from queuekit.domain.duration import format_duration
 from queuekit.domain.schedule import FIRE_MAX
-from queuekit.domain.timetable.cadence import Cadence
+from queuekit.domain.timetable.cadence import Cadence, Once
+from queuekit.domain.timetable.given import parsed
+from queuekit.domain.timetable.values import slot_name
 
 SKIPPED_MAX: Final = 100  # slots of one turn that are counted one by one; more are counted as so many
 SKIP_GRACE: Final = 60_000  # how late a slot may be with missed="skip"
 LEEWAY: Final = 60_000  # a start this long ago is still "now": it takes a moment to write a schedule
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Missed = Literal["skip", "once", "all"]
 Overlap = Literal["allow", "skip", "replace"]
@@ -51,14 +51,12 @@ class Timetable:
     def parse(cls, given: Mapping[str, Any], *, where: str, zone: str = "UTC") -> Timetable:
         """The keys of `Rule`, as in code or in TOML; `zone` where it names none. `where` begins the message.
         Raises InvalidOption, which names the key and shows a right one."""
-        from queuekit.domain.timetable.given import parsed
-
-        return cls(**parsed(given, where=where, zone=zone))
+        return cls(**parsed(given, where=where, zone=zone, check=True))
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Timetable:
         """What `to_json` wrote."""
-        return cls.parse(stored, where="stored schedule")
+        return cls(**parsed(stored, where="stored schedule", zone="UTC", check=False))
 
     def to_json(self) -> dict[str, Any]:
         """Plain and shortest, with defaults left out: equal rules give equal answers."""
@@ -130,8 +128,6 @@ class Timetable:
         return int.from_bytes(digest, "big") * (self.jitter + 1) >> 64
 
     def _single(self) -> bool:
-        from queuekit.domain.timetable.cadence import Once
-
         return isinstance(self.cadence, Once)
 
     def _latest(self, next: int, now: int, anchor: int) -> Turn:
@@ -174,10 +170,3 @@ class Timetable:
             else:
                 high = middle
         return low, passed, self.after(low, anchor)
-
-
-def slot_name(slot: int) -> str:
-    """ "2026-11-22T09:00:00Z"; with ".500" where it is no whole second."""
-    moment = _EPOCH + timedelta(milliseconds=slot)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{slot % 1000:03}Z" if slot % 1000 else f"{text}Z"
