@@ -82,7 +82,7 @@ class Schedules(Base):
         """A script for every 4 MiB, and one at least; see take_schedules.lua."""
         for record in records:
             self._fits(record)
-        await self._announce_if_room((queue,))
+        await self._announce_if_room((queue,), anew=True)
         calls: list[Args] = [[]]
         size = 0
         for record in records:
