@@ -1,4 +1,4 @@
-"""What both pages have in common: the kit, who may do what, and a page for when the store cannot answer."""
+"""What all pages have in common: the kit, who may do what, and a page for when the store cannot answer."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from queuekit import QueueKit
@@ -48,6 +49,28 @@ class StoreAdmin(_Admin):
     """A ModelAdmin whose objects are in queuekit's store: nothing is added by hand, and no database is asked."""
 
     actions = ()
+    things = ""  # what a list is of, for people
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.act_view)
+        return [path("<path:object_id>/act/", view, name=f"queuekit_{self.opts.model_name}_act"), *super().get_urls()]
+
+    def act_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What a button of one object's page does."""
+        raise PermissionDenied
+
+    @needs_store
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Who did what to this object in the admin; Django's own page."""
+        return super().history_view(request, object_id, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's address for deleting leads to the object's page, which has the button where there is one."""
+        return HttpResponseRedirect(self.link("change", unquote(object_id)))
 
     def get_kit(self) -> QueueKit:
         """The kit whose store is shown: the project's. A subclass may give another."""
@@ -95,6 +118,15 @@ class StoreAdmin(_Admin):
             return ""
         other = self.admin_site.get_model_admin(model)
         return other.link("changelist") if isinstance(other, StoreAdmin) and other.has_view_permission(request) else ""
+
+    def ticked(self, request: HttpRequest, *, all_that_match: bool = False) -> list[str] | None:
+        """What was ticked on a list; None, and a line that says so, where nothing was or no action was chosen."""
+        values = request.POST.getlist("_selected_action")
+        if request.POST.get("action") and (values or all_that_match):
+            return values
+        what = "Choose an action." if values or all_that_match else f"Tick the {self.things} it is about."
+        self.tell(request, messages.WARNING, f"Nothing was done. {what}")
+        return None
 
     def tell(self, request: HttpRequest, level: int, text: str) -> None:
         """A line above the next page. Templates escape it."""

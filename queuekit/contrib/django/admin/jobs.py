@@ -11,7 +11,6 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path
 
 from queuekit import State
 from queuekit.contrib.django.admin import listing, shown
@@ -42,11 +41,8 @@ _LISTED = 50  # jobs that a question names
 class JobAdmin(StoreAdmin):
     """Jobs of the store. `view_job` shows them, `change_job` retries, cancels and promotes, `delete_job` deletes."""
 
+    things = "jobs"
     list_per_page = 100
-
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.act_view)
-        return [path("<path:object_id>/act/", view, name="queuekit_job_act"), *super().get_urls()]
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | Field[Any, Any] | None = None
@@ -56,13 +52,6 @@ class JobAdmin(StoreAdmin):
         return None if record is None else Job(pk=record.ref)
 
     # ------------------------------------------------------------ pages
-    @needs_store
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Who did what to this job in the admin; Django's own page."""
-        return super().history_view(request, object_id, extra_context)
-
     @needs_store
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, a page by a cursor; POST does something to the jobs that were ticked."""
@@ -146,20 +135,12 @@ class JobAdmin(StoreAdmin):
         self._do(request, verb, [chosen])
         return HttpResponseRedirect(self.link("changelist") if verb is Verb.DELETE else page)
 
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Django's address for deleting leads to the job's page, which has the button."""
-        return HttpResponseRedirect(self.link("change", unquote(object_id)))
-
     # ------------------------------------------------------------ acting
     def _act_on_list(self, request: HttpRequest, asked: listing.Asked) -> HttpResponse:
         here = request.get_full_path()
         across = request.POST.get("select_across") == "1"
-        values = request.POST.getlist("_selected_action")
-        if not request.POST.get("action") or not (values or across):
-            what = "Choose an action." if values or across else "Tick the jobs it is about."
-            self.tell(request, messages.WARNING, f"Nothing was done. {what}")
+        values = self.ticked(request, all_that_match=across)
+        if values is None:
             return HttpResponseRedirect(here)
         verb = self._verb(request, request.POST["action"])
         more = False

@@ -11,7 +11,6 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.urls import URLPattern, path
 
 from queuekit import QueueHealth, StoreError, clock
 from queuekit.contrib.django.admin import listing, shown
@@ -27,9 +26,7 @@ DONE = {"pause": "paused", "resume": "resumed"}
 class QueueAdmin(StoreAdmin):
     """Queues of the store. `view_queue` shows them, `change_queue` pauses and resumes."""
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.act_view)
-        return [path("<path:object_id>/act/", view, name="queuekit_queue_act"), *super().get_urls()]
+    things = "queues"
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | Field[Any, Any] | None = None
@@ -38,13 +35,6 @@ class QueueAdmin(StoreAdmin):
         return Queue(pk=object_id) if object_id in self._names() else None
 
     # ------------------------------------------------------------ pages
-    @needs_store
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Who paused and resumed this queue in the admin; Django's own page."""
-        return super().history_view(request, object_id, extra_context)
-
     @needs_store
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Every queue with its numbers; POST pauses or resumes those that were ticked."""
@@ -106,11 +96,8 @@ class QueueAdmin(StoreAdmin):
 
     # ------------------------------------------------------------ acting
     def _act_on_list(self, request: HttpRequest) -> HttpResponse:
-        chosen = request.POST.getlist("_selected_action")
-        if not request.POST.get("action") or not chosen:
-            what = "Choose an action." if chosen else "Tick the queues it is about."
-            self.tell(request, messages.WARNING, f"Nothing was done. {what}")
-        else:
+        chosen = self.ticked(request)
+        if chosen is not None:
             self._do(request, request.POST["action"], chosen)
         return HttpResponseRedirect(request.get_full_path())
 
