@@ -126,6 +126,7 @@ def obliterate(work: Work, force: bool, limit: int) -> tuple[int, bool]:
         raise Conflict(f"queue {ledger.name} is on the move: end that first, with migrate --resume or --abort")
     if ledger.counts[ACTIVE] and not force:
         raise Conflict(f"queue {ledger.name} has active jobs: stop its workers first, or force")
+    conn.execute("DELETE FROM schedules WHERE q = ?", (ledger.q,))  # at once: they would make jobs until the last call
     doomed = jobs(conn, "WHERE q = ? LIMIT ?", (ledger.q, limit))
     for job in doomed:  # this may be the last call: a key whose job is gone would never be free
         uniques.free(work, job)

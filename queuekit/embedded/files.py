@@ -16,8 +16,8 @@ from queuekit import clock, ids
 from queuekit.embedded import replies
 from queuekit.errors import ConfigError, SchemaMismatch
 
-SCHEMA: Final = 2
-UPGRADES: Final = {1: "upgrade-2.sql"}  # schema -> what makes the next one of it
+SCHEMA: Final = 3
+UPGRADES: Final = {1: "upgrade-2.sql", 2: "upgrade-3.sql"}  # schema -> what makes the next one of it
 APPLICATION: Final = 0x716B6974  # "qkit": tells our files from others
 OLDEST: Final = (3, 38, 0)  # RETURNING, and JSON built in
 STEP: Final = 0.02  # seconds SQLite itself waits for a lock; longer waits are ours, with shorter sleeps than its own

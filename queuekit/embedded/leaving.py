@@ -72,6 +72,7 @@ def authority(work: Work, epoch: int, by: str, home: Home, to: str | None, room:
                 ledger.totals[i] += getattr(add, name)
         if home is Home.GONE:
             conn.execute("DELETE FROM uniques WHERE q = ?", (ledger.q,))
+            conn.execute("DELETE FROM schedules WHERE q = ?", (ledger.q,))
             conn.execute("UPDATE jobs SET awaited = 0 WHERE q = ? AND awaited = 1", (ledger.q,))
         if home is Home.GONE or ends_here:
             conn.execute("DELETE FROM taken WHERE q = ?", (ledger.q,))

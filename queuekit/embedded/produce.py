@@ -46,10 +46,25 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op, asked: bool = False) ->
         again = [Receipt(known.get(str(i), spec.id), str(i) not in known) for i, spec in enumerate(jobs)]
         return Enqueued(now=work.now, receipts=again, replayed=True)
     _open(work.ledger, asked)
-    existing = set(orjson.loads(conn.execute(_EXISTING, (q, many(spec.id for spec in jobs))).fetchone()[0]))
-    _room(work, jobs, existing)
-    receipts: list[Receipt] = []
+    existing = known_ids(work, jobs)
+    room(work, jobs, existing)
     rows: list[tuple[object, ...]] = []
+    receipts = keep(work, jobs, existing, rows)
+    insert(work, rows)
+    ops.remember(conn, q, op, work.now, {str(i): r.id for i, r in enumerate(receipts) if not r.created})
+    return Enqueued(now=work.now, receipts=receipts)
+
+
+def known_ids(work: Work, jobs: Sequence[JobSpec]) -> set[str]:
+    """Which ids of `jobs` exist."""
+    found = work.conn.execute(_EXISTING, (work.ledger.q, many(spec.id for spec in jobs)))
+    return set(orjson.loads(found.fetchone()[0]))
+
+
+def keep(work: Work, jobs: Sequence[JobSpec], existing: set[str], rows: list[tuple[object, ...]]) -> list[Receipt]:
+    """What becomes of jobs there is room for. `existing` and `rows` grow; `insert` writes the rows."""
+    receipts: list[Receipt] = []
+    new = 0
     for spec in jobs:
         if spec.id in existing:
             receipts.append(Receipt(spec.id, False))
@@ -57,8 +72,8 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op, asked: bool = False) ->
         key = spec.unique
         holder = None if key is None else uniques.holder(work, key.key)
         if holder is not None:
-            _insert(work, rows)  # the holder may be a job of this very call
-            rows = []
+            insert(work, rows)  # the holder may be a job of this very call
+            rows.clear()
             _replace(work, holder, spec)
             receipts.append(Receipt(holder, False))
             continue
@@ -67,10 +82,9 @@ def enqueue(work: Work, jobs: Sequence[JobSpec], op: Op, asked: bool = False) ->
         existing.add(spec.id)
         rows.append(_row(work, spec))
         receipts.append(Receipt(spec.id, True))
-    _insert(work, rows)
-    work.ledger.totals[ENQUEUED] += sum(r.created is True for r in receipts)
-    ops.remember(conn, q, op, work.now, {str(i): r.id for i, r in enumerate(receipts) if not r.created})
-    return Enqueued(now=work.now, receipts=receipts)
+        new += 1
+    work.ledger.totals[ENQUEUED] += new
+    return receipts
 
 
 def _open(ledger: Ledger, asked: bool) -> None:
@@ -82,7 +96,7 @@ def _open(ledger: Ledger, asked: bool) -> None:
         raise Arriving(f"queue {ledger.name}: jobs are still coming from {conf.to}: ask there first", to=conf.to)
 
 
-def _room(work: Work, jobs: Sequence[JobSpec], existing: set[str]) -> None:
+def room(work: Work, jobs: Sequence[JobSpec], existing: set[str]) -> None:
     """Refuse the whole call where a key is held and its caller wants an error, or where the queue is full."""
     size = work.ledger.limits.max_size
     if size is None and all(spec.unique is None for spec in jobs):
@@ -132,7 +146,7 @@ def _row(work: Work, spec: JobSpec) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _insert(work: Work, rows: list[tuple[object, ...]]) -> None:
+def insert(work: Work, rows: list[tuple[object, ...]]) -> None:
     """Write new jobs; big bodies go to their own table, so that moving the job does not copy them."""
     if not rows:
         return

@@ -184,11 +184,12 @@ def position(conn: sqlite3.Connection, ledger: Ledger, id: str, now: int) -> Pos
 
 
 def queues(conn: sqlite3.Connection, ns: str) -> list[str]:
-    """Names of queues with jobs, a configuration, or somebody who used them today."""
+    """Names of queues with jobs, schedules, a configuration, or somebody who used them today."""
     found = conn.execute(
         "SELECT name FROM queues WHERE ns = ? AND (rev > 0 OR epoch > 0"
         " OR EXISTS (SELECT 1 FROM jobs WHERE jobs.q = queues.q)"
-        " OR EXISTS (SELECT 1 FROM ops WHERE ops.q = queues.q)) ORDER BY name",
+        " OR EXISTS (SELECT 1 FROM ops WHERE ops.q = queues.q)"
+        " OR EXISTS (SELECT 1 FROM schedules WHERE schedules.q = queues.q)) ORDER BY name",
         (ns,),
     )
     return [name for (name,) in found]

@@ -44,6 +44,7 @@ CREATE TABLE queues (
     mark INTEGER NOT NULL DEFAULT 0,        -- `back` when the queue began to move
     base INTEGER NOT NULL DEFAULT 0,        -- the first place of the room for what arrives
     note BLOB,                              -- the mover's own
+    unscheduled INTEGER NOT NULL DEFAULT 0, -- the highest rev of a schedule that was deleted
     UNIQUE (ns, name)
 );
 
@@ -166,3 +167,27 @@ CREATE TABLE taken (
     clashes TEXT NOT NULL,
     PRIMARY KEY (q, batch)
 ) WITHOUT ROWID;
+
+-- A schedule's moving parts; `definition` apart, so that a firing does not copy it.
+CREATE TABLE schedules (
+    n INTEGER PRIMARY KEY,
+    q INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    rev INTEGER NOT NULL,
+    next INTEGER,
+    fired INTEGER NOT NULL,
+    skipped INTEGER NOT NULL,
+    last_job TEXT
+);
+CREATE UNIQUE INDEX schedules_id ON schedules (q, id);
+CREATE INDEX schedules_next ON schedules (q, next, id) WHERE next IS NOT NULL;
+
+CREATE TABLE definitions (
+    n INTEGER PRIMARY KEY,
+    definition BLOB NOT NULL
+);
+
+CREATE TRIGGER schedules_gone AFTER DELETE ON schedules
+BEGIN
+    DELETE FROM definitions WHERE n = old.n;
+END;

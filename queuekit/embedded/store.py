@@ -12,8 +12,9 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.moving import Clash, Confirmed, HeldKey, Journal, Known, Parcel, Standing
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Op, Outcome, Recovery, Renewal
 from queuekit.domain.query import Change, Changed, Counts, Found, Note, Pong, Position, Totals, Where, WorkerBeat
+from queuekit.domain.schedule import Due, Fired, Firing, ScheduleRecord
 from queuekit.domain.state import State
-from queuekit.embedded import alter, arriving, control, hotpath, leaving, ledger, notify, ops, produce, read
+from queuekit.embedded import alter, arriving, control, hotpath, leaving, ledger, notify, ops, produce, read, schedules
 from queuekit.embedded.files import SCHEMA
 from queuekit.embedded.hub import Key, Waiter
 from queuekit.embedded.ledger import Ledger
@@ -26,7 +27,9 @@ from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 
 R = TypeVar("R")
-CAPABILITIES: Final = Capabilities(parts=frozenset({"unique", "usage", "mover"}), strays=True, wake="notify")
+CAPABILITIES: Final = Capabilities(
+    parts=frozenset({"unique", "usage", "mover", "schedules"}), strays=True, wake="notify"
+)
 
 
 class EmbeddedStore:
@@ -220,6 +223,34 @@ class EmbeddedStore:
 
     async def known(self, queue: str, ids: Sequence[str], keys: Sequence[str]) -> Known | None:
         return await self._look(queue, lambda conn, known: leaving.known(conn, known, ids, keys, self._now()))
+
+    async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
+        schedules.check([schedule], self._limit)
+        return await self._write(queue, lambda work: schedules.put(work, schedule))
+
+    async def delete_schedule(self, queue: str, id: str, rev: int | None = None) -> bool:
+        return await self._write(queue, lambda work: schedules.delete(work, id, rev))
+
+    async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
+        return await self._look(queue, lambda conn, known: schedules.listed(conn, known, after, limit))
+
+    async def get_schedules(self, queue: str, ids: Sequence[str]) -> list[ScheduleRecord | None]:
+        return await self._look(queue, lambda conn, known: schedules.get(conn, known, ids))
+
+    async def due(self, queue: str, limit: int = 100) -> Due:
+        return await self._look(queue, lambda conn, known: schedules.due(conn, known, limit, self._now()))
+
+    async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
+        schedules.fireable(firings, self._limit)
+
+        def second(conn: sqlite3.Connection) -> list[Fired] | None:
+            return schedules.all_changed(conn, ledger.peek(conn, self._ns, queue), firings)
+
+        return await self._write(queue, lambda work: schedules.fire(work, firings), first=second)
+
+    async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
+        schedules.check(records, self._limit)
+        await self._write(queue, lambda work: schedules.take(work, epoch, records))
 
     async def usage(self) -> Used:
         def act(conn: sqlite3.Connection) -> Used:

@@ -99,8 +99,8 @@ class Schedules(Protocol):
 
     async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
         """*Effect* the mover's: each is kept as it is, rev included, unless one of that id has a rev at least as high.
-        *Atomic* each. *Raises* Conflict (another epoch), PayloadTooLarge (nothing written). With the queue's home GONE
-        all its schedules are dropped."""
+        Queues that are HERE wake their workers. *Atomic* each. *Raises* Conflict (another epoch), PayloadTooLarge
+        (nothing written). With the queue's home GONE all its schedules are dropped."""
 
 
 class SchedulingStore(JobStore, Schedules, Protocol):

@@ -116,6 +116,7 @@ class Schedules(Produce):
                 stored = q.schedules.get(record.id)
                 if stored is None or stored.rev < record.rev:
                     q.schedules[record.id] = replace(record, queue=queue)
+            self.wake(q)
 
     def _fits(self, schedule: ScheduleRecord) -> None:
         wrong = definition_error(schedule.definition, self.limit)
