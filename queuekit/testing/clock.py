@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from queuekit import clock
@@ -13,6 +14,7 @@ class VirtualClock:
 
     def __init__(self, start: datetime | None = None) -> None:
         self._ms = clock.now_ms() if start is None else clock.to_ms(start)
+        self.leaving: list[Callable[[], None]] = []  # called before time moves
 
     def ms(self) -> int:
         """Milliseconds since 1970."""
@@ -32,7 +34,28 @@ class VirtualClock:
         seconds: float = 0,
         to: datetime | None = None,
     ) -> datetime:
-        """Move on by a duration, by days … seconds, or to a moment; the new now. Raises ValueError for going back."""
+        """Jump on by a duration, by days … seconds, or to a moment; the new now. Raises ValueError for going back.
+
+        Nobody worked meanwhile: what came due on the way is late, and a schedule's `missed` says what becomes of its
+        slots. To live through the time instead: `TestKit.run_for`.
+        """
+        target = self.ahead(by, days=days, hours=hours, minutes=minutes, seconds=seconds, to=to)
+        for leave in self.leaving:
+            leave()
+        self._ms = target
+        return self.now()
+
+    def ahead(
+        self,
+        by: Duration | None = None,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        to: datetime | None = None,
+    ) -> int:
+        """Where `travel` would get to, in ms. Raises ValueError for a moment that has passed."""
         if to is not None:
             target = clock.to_ms(to)
         else:
@@ -40,5 +63,4 @@ class VirtualClock:
             target = self._ms + parse_duration(given) + (0 if by is None else parse_duration(by))
         if target < self._ms:
             raise ValueError(f"a store's clock does not go back: it is {self.now()}, not {to}")
-        self._ms = target
-        return self.now()
+        return target

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, cast
 
 from queuekit import clock
 from queuekit.domain.events import Job
@@ -11,9 +12,11 @@ from queuekit.runtime.announcer import Announcer
 from queuekit.runtime.claim import Claim
 from queuekit.runtime.declare import declare
 from queuekit.runtime.executors import Threads
+from queuekit.runtime.firing import Firer
 from queuekit.runtime.plan import limits_of
 from queuekit.runtime.runner import Runner
 from queuekit.runtime.source import Source
+from queuekit.store.parts import SchedulingStore
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 WORKER = "drain"
 _LEASE = 86_400_000
 _RUNS_MAX = 10_000
+firing: ContextVar[bool] = ContextVar("firing", default=False)  # whether a drain lets schedules fire here
 
 
 async def drain(
@@ -29,8 +33,8 @@ async def drain(
 ) -> list[Job]:
     """Run what is due until nothing is: the jobs that ran, as they are afterwards, a job once for each of its runs.
 
-    Jobs that handlers enqueue meanwhile run too. Plain functions run in `threads`, or in a thread of their own. Raises
-    RuntimeError after `limit` runs: some job makes itself anew.
+    Schedules whose slot has come fire first. Jobs that handlers enqueue meanwhile run too. Plain functions run in
+    `threads`, or in a thread of their own. Raises RuntimeError after `limit` runs: some job makes itself anew.
     """
     kit.load()
     door = await kit.access.asynchronous()
@@ -55,6 +59,7 @@ class _Drainer:
         self.limit = limit
         self.announcer = Announcer(kit)
         self.sources: dict[str, Source] = {}
+        self.firers: dict[str, Firer] = {}
         self.ran: list[Job] = []
 
     async def round(self, queues: list[str]) -> bool:
@@ -62,6 +67,7 @@ class _Drainer:
         before = len(self.ran)
         for queue in queues:
             source = self.sources.get(queue) or await self._begun(queue)
+            await self._fire(queue)
             while await self._one(source):
                 continue
         return len(self.ran) > before
@@ -72,6 +78,18 @@ class _Drainer:
         await self.door.ask(lambda: declare(self.door.store, queue, limits))
         source = self.sources[queue] = Source(queue, cap=1, lease=_LEASE)
         return source
+
+    async def _fire(self, queue: str) -> None:
+        """Let the schedules of a queue make the jobs that are due by the store's clock."""
+        if "schedules" not in self.door.store.capabilities.parts:
+            return
+        firer = self.firers.setdefault(queue, Firer(cast(SchedulingStore, self.door.store), queue))
+        token = firing.set(True)
+        try:
+            while (await self.door.ask(firer.round)).more:
+                continue
+        finally:
+            firing.reset(token)
 
     async def _one(self, source: Source) -> bool:
         reply = await self._exchange(source, [], want=1)

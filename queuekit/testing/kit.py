@@ -6,17 +6,21 @@ import asyncio
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from queuekit import QueueKit, Settings, Task
 from queuekit.codec import JSON
+from queuekit.domain.duration import Duration
 from queuekit.domain.events import Job
 from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Enqueued, Op
+from queuekit.domain.schedule import Fired
 from queuekit.producing.access import Access
 from queuekit.store.protocol import JobStore
 from queuekit.testing.clock import VirtualClock
-from queuekit.testing.drain import drain
+from queuekit.testing.drain import drain, firing
+from queuekit.testing.living import live
 from queuekit.testing.model import ModelStore, ModelWorld
 
 
@@ -40,8 +44,9 @@ class TestKit(QueueKit):
     def drain(self, queue: str | None = None) -> list[Job]:
         """Run what is due, in this thread, until nothing is; the jobs that ran, as they are afterwards.
 
-        A job that fails with attempts left waits for its backoff: travel, and drain again. Raises RuntimeError inside
-        a running event loop: there `await kit.adrain()`.
+        Schedules whose slot has come by the store's clock fire first. A job that fails with attempts left waits for
+        its backoff: travel, and drain again. Raises RuntimeError inside a running event loop: there
+        `await kit.adrain()`.
         """
         if _loop_runs():
             raise RuntimeError("drain() inside a running event loop: await kit.adrain() instead")
@@ -50,6 +55,43 @@ class TestKit(QueueKit):
     async def adrain(self, queue: str | None = None) -> list[Job]:
         """See `drain`."""
         return await drain(self, queue)
+
+    def run_for(
+        self,
+        by: Duration | None = None,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        to: datetime | None = None,
+        queue: str | None = None,
+    ) -> list[Job]:
+        """Live through a time: run what comes due in it, each job and each slot at its moment; the jobs that ran.
+
+        The clock stops at every slot and every delayed job on the way, so that an hour of every="10m" gives six jobs.
+        (`clock.travel` jumps: what came due meanwhile is late, as after an outage.) Raises ValueError for going back,
+        RuntimeError inside a running event loop: there `await kit.arun_for(…)`.
+        """
+        if _loop_runs():
+            raise RuntimeError("run_for() inside a running event loop: await kit.arun_for(…) instead")
+        until = self.clock.ahead(by, days=days, hours=hours, minutes=minutes, seconds=seconds, to=to)
+        return asyncio.run(live(self, until, queue))
+
+    async def arun_for(
+        self,
+        by: Duration | None = None,
+        *,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        to: datetime | None = None,
+        queue: str | None = None,
+    ) -> list[Job]:
+        """See `run_for`."""
+        until = self.clock.ahead(by, days=days, hours=hours, minutes=minutes, seconds=seconds, to=to)
+        return await live(self, until, queue)
 
     def jobs(self, task: Task[..., Any] | str | None = None, *, queue: str | None = None) -> list[Job]:
         """Every job that is kept, in the order they were made."""
@@ -149,11 +191,20 @@ class _InlineStore(ModelStore):
     ) -> Enqueued:
         specs: list[JobSpec] = list(jobs)
         answer = await super().enqueue(queue, specs, op, within, asked)
+        await self._run(queue)
+        return answer
+
+    async def fire(self, queue: str, firings: Any) -> list[Fired]:
+        answer = await super().fire(queue, list(firings))
+        if not firing.get():  # by a person; a drain runs them itself
+            await self._run(queue)
+        return answer
+
+    async def _run(self, queue: str) -> None:
         if self.blocking:
             _in_thread(self.kit, queue)  # this coroutine is stepped by `direct`: it must not suspend
         else:
             await drain(self.kit, queue)
-        return answer
 
 
 def _in_thread(kit: QueueKit, queue: str) -> None:
