@@ -8,7 +8,7 @@ TESTERS ?= 3
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move prefork depth around matrix django-tasks clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move prefork depth around zones matrix django-tasks clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ bench-move: $(INSTALLED)  ## how fast queues move between the stores; ARGS="--pa
 
 around: $(INSTALLED)  ## 100,000 mixed jobs from Redis to MongoDB to SQLite to Redis, compared field by field
 	QUEUEKIT_SCALE=100000 $(BIN)/python -m pytest -q -s --durations=4 tests/move/test_round.py -k redis
+
+zones: $(INSTALLED)  ## cron rules over every clock that is changed from 2020 to 2035, against a walk of every minute (5 minutes)
+	QUEUEKIT_ZONES=full $(BIN)/python -m pytest -q -s tests/zones
 
 matrix: $(INSTALLED)  ## the stores' tests with every driver they say they work with; ARGS="redis==5.*" for one row
 	$(BIN)/python -m tests.matrix $(ARGS)
