@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, overload
 
-from queuekit import ConfigError, QueueKit, Task, Unsupported
-from queuekit.compat.agenda import reading, scheduling
-from queuekit.compat.agenda.border import When, before_label
-from queuekit.compat.agenda.door import Awaiting, Blocking
+from queuekit import ConfigError, InvalidOption, QueueKit, Task
+from queuekit.compat.agenda import reading, repeating, scheduling
+from queuekit.compat.agenda.border import When, before_label, interval_ms
+from queuekit.compat.agenda.draft import Draft
 from queuekit.compat.agenda.reading import JobList, JobStatus, QueueHealth
+from queuekit.compat.agenda.repeating import Interval, Options, Types
 from queuekit.compat.current import current
+from queuekit.compat.door import Awaiting, Blocking
 from queuekit.domain import names
 from queuekit.domain.duration import Duration, parse_duration
 from queuekit.recipes import Booking, EmailNotification, PaymentReminder
@@ -21,14 +24,14 @@ from queuekit.store.direct import direct
 if TYPE_CHECKING:
     from queuekit import Worker
 
-_LATER = "{} schedules come with queuekit 0.2; until then let the job schedule the next one when it ends"
-
 
 class JobProcessor:
     """The facade over one queue of a kit. Making one asks nothing; every verb has a twin with an "a" in front.
 
     `reminders` are how long before a booking its reminders go out, `payment_notice` how long before a payment is due.
-    A worker of it takes `max_concurrency` jobs at once, of one type `default_concurrency`, as Agenda's tuning has it.
+    Agenda's tuning: a worker takes `max_concurrency` jobs at once over all types, `default_concurrency` of one type;
+    a `lock_limit` or `default_lock_limit` above 0 bounds the same, since here a worker holds no job that it does not
+    run. `process_every` is how late a job may be found: it asks for nothing, since nothing is polled.
     """
 
     def __init__(
@@ -40,13 +43,16 @@ class JobProcessor:
         payment_notice: Duration = "24h",
         max_concurrency: int = 20,
         default_concurrency: int = 5,
-        process_every: object = None,
+        process_every: int | str | timedelta = "5 seconds",
+        lock_limit: int = 0,
+        default_lock_limit: int = 0,
     ) -> None:
-        if process_every is not None:
-            raise Unsupported("process_every: leave it out. Nothing is polled here: a job starts when it is due")
         self.queue = names.queue_name(queue)
-        self.max_concurrency = max_concurrency
-        self.default_concurrency = default_concurrency
+        self.max_concurrency = _least("max_concurrency", max_concurrency, "lock_limit", lock_limit)
+        self.default_concurrency = _least(
+            "default_concurrency", default_concurrency, "default_lock_limit", default_lock_limit
+        )
+        self.process_every = timedelta(milliseconds=interval_ms(process_every))
         self._reminders = {before_label(ms): ms for ms in sorted(map(parse_duration, reminders), reverse=True)}
         self._notice = parse_duration(payment_notice)
         self._kit = kit
@@ -134,9 +140,59 @@ class JobProcessor:
         """See `schedule_payment_reminders`."""
         return (await scheduling.payment(self._awaiting, self.queue, self._notice, payment)).id
 
-    def every(self, interval: object, type: str, data: Any = None) -> str:
-        """Again and again. Raises Unsupported: schedules come with queuekit 0.2."""
-        raise Unsupported(_LATER.format(f"every({interval!r}, {type!r}):"))
+    # ------------------------------------------------------------ again and again
+    @overload
+    def every(self, interval: Interval, type: str, data: Any = None, options: Options = None) -> str: ...
+    @overload
+    def every(self, interval: Interval, type: Types, data: Any = None, options: Options = None) -> list[str]: ...
+    def every(
+        self, interval: Interval, type: str | Types, data: Any = None, options: Options = None
+    ) -> str | list[str]:
+        """Jobs of a type again and again: "3 minutes", milliseconds, a timedelta or cron; the schedule's id, the type.
+
+        Said again it is the same schedule, with what was said last. An interval runs once at once the first time, as
+        in Agenda, unless `options` say {"skipImmediate": True}; a job of it never runs beside another. `options` are
+        timezone, skipImmediate, startDate, endDate and priority. Raises InvalidOption, PayloadError.
+        """
+        return direct(repeating.every(self._blocking, self.queue, interval, type, data, options))
+
+    @overload
+    async def aevery(self, interval: Interval, type: str, data: Any = None, options: Options = None) -> str: ...
+    @overload
+    async def aevery(self, interval: Interval, type: Types, data: Any = None, options: Options = None) -> list[str]: ...
+    async def aevery(
+        self, interval: Interval, type: str | Types, data: Any = None, options: Options = None
+    ) -> str | list[str]:
+        """See `every`."""
+        return await repeating.every(self._awaiting, self.queue, interval, type, data, options)
+
+    def create(self, type: str, data: Any = None) -> Draft:
+        """A job to be said in a chain: `create("report").repeat_every("1 day").priority("high").save()`."""
+        return Draft(self, type, data)
+
+    def disable(self, type: str) -> bool:
+        """Let what `every` said of a type rest; whether there is such a schedule."""
+        return direct(repeating.switch(self._blocking, self.queue, type, on=False))
+
+    async def adisable(self, type: str) -> bool:
+        """See `disable`."""
+        return await repeating.switch(self._awaiting, self.queue, type, on=False)
+
+    def enable(self, type: str) -> bool:
+        """Let it go on with the next moment to come; whether there is such a schedule."""
+        return direct(repeating.switch(self._blocking, self.queue, type, on=True))
+
+    async def aenable(self, type: str) -> bool:
+        """See `enable`."""
+        return await repeating.switch(self._awaiting, self.queue, type, on=True)
+
+    def cancel_every(self, type: str) -> bool:
+        """Take back what `every` said of a type; jobs it has made stay. Whether there was such a schedule."""
+        return direct(repeating.cancel(self._blocking, self.queue, type))
+
+    async def acancel_every(self, type: str) -> bool:
+        """See `cancel_every`."""
+        return await repeating.cancel(self._awaiting, self.queue, type)
 
     # ------------------------------------------------------------ looking
     def get_job_status(self, id: str) -> JobStatus:
@@ -186,13 +242,14 @@ class JobProcessor:
     def define(self, type: str, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """The handler of a type, a task of the kit on this queue; a decorator without `fn`. `options` are a task's.
 
-        It takes the type's payload (`queuekit.recipes`) or named arguments, behind a JobContext if it wants one.
+        It takes the type's payload (`queuekit.recipes`) or named arguments, behind a JobContext if it wants one. At
+        most `concurrency` of them (`default_concurrency`) run at once in a worker. Raises InvalidOption, DuplicateTask.
         """
         if fn is None:
             return lambda fn: self.define(type, fn, **options)
         declared = self.kit.tasks().get(type)
         if declared is not None and declared.definition.fn is None:
-            return declared.handler(fn)
+            return self._handle(declared, fn, options)
         options.setdefault("concurrency", self.default_concurrency)
         return self.kit.task(type, queue=self.queue, **options)(fn)
 
@@ -249,6 +306,14 @@ class JobProcessor:
         else:
             self.shutdown()
 
+    def _handle(self, declared: Task[..., Any], fn: Callable[..., Any], options: dict[str, Any]) -> Task[..., Any]:
+        """The handler of a type that was declared elsewhere, with its options."""
+        most = options.pop("concurrency", declared.definition.concurrency or self.default_concurrency)
+        if options:
+            raise InvalidOption(f"{declared.name!r} is declared already: say {', '.join(options)} where it is declared")
+        declared.definition.concurrency = _least("concurrency", most)
+        return declared.handler(fn)
+
     @property
     def _blocking(self) -> Blocking:
         return Blocking(self.kit)
@@ -256,6 +321,13 @@ class JobProcessor:
     @property
     def _awaiting(self) -> Awaiting:
         return Awaiting(self.kit)
+
+
+def _least(name: str, most: int, limit_name: str = "", limit: int = 0) -> int:
+    """The smaller of a number of jobs and a limit; 0 is no limit. Raises InvalidOption."""
+    reading.whole(name, most, 1)
+    reading.whole(limit_name, limit, 0)
+    return min(most, limit) if limit else most
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from queuekit import JSON, InvalidOption, Job, State
-from queuekit.compat.agenda.door import Door
+from queuekit.compat.door import Door
 from queuekit.domain.redact import redact
 
 PAGE = 1000
@@ -70,8 +70,8 @@ def status_of(id: str, job: Job | None) -> JobStatus:
 
 async def listing(door: Door, queue: str, *, status: str | None, type: str | None, limit: int, offset: int) -> JobList:
     """Jobs of a queue from `offset` on. Reads all before `offset`; with a type it counts on, up to COUNTED jobs."""
-    _whole("limit", limit, 1)
-    _whole("offset", offset, 0)
+    whole("limit", limit, 1)
+    whole("offset", offset, 0)
     where: dict[str, Any] = {"queue": queue}
     where |= {"state": _state(status)} if status is not None else {}
     where |= {"task": type} if type is not None else {}
@@ -105,6 +105,7 @@ def _state(status: str) -> State:
         raise InvalidOption(f"no state {status!r}; there are: {', '.join(words)}") from None
 
 
-def _whole(name: str, value: object, least: int) -> None:
+def whole(name: str, value: object, least: int) -> None:
+    """Raises InvalidOption for what is no whole number, or one below `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidOption(f"{name}={value!r}: use a whole number from {least}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from queuekit import JSON, JobHandle, PayloadError, QueueKit, QueueKitError, State, clock
 from queuekit.compat.agenda.border import When, dates_as_text, snake, to_ours, when_options
-from queuekit.compat.agenda.door import Blocking, Door
+from queuekit.compat.door import Blocking, Door
 from queuekit.domain.job import JobRecord
 from queuekit.domain.query import Change, Verb
 from queuekit.domain.redact import redact
@@ -31,7 +31,7 @@ async def schedule(
     options |= when_options(when)
     if priority is not None:
         options["priority"] = to_ours(priority)
-    payload = _payload(type, data)
+    payload = payload_of(type, data)
     if id is None:
         return await door.enqueue(queue, type, payload, **options)
     cancelled = await door.op(lambda at: _cancelled(door, at, queue, id))
@@ -177,7 +177,7 @@ def _aware(name: str, moment: datetime) -> datetime:
     return moment
 
 
-def _payload(type: str, data: Any) -> Any:
+def payload_of(type: str, data: Any) -> Any:
     """The data, checked where the type is one of the six; else what JSON carries, with dates as text."""
     kind = JOB_TYPES.get(type)
     if kind is not None:

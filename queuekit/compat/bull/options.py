@@ -21,8 +21,8 @@ _UNCAPPED = "3650d"  # Bull's exponential delays grow without a limit
 _STALLED_INTERVAL = 30_000
 _FLOWS = "flows come with queuekit 0.3; until then add what follows from the processor"
 _REFUSED: Mapping[str, str] = {
-    "repeat": "schedules come with queuekit 0.2; until then add the next job from the processor, with a delay",
-    "repeat_job_key": "schedules come with queuekit 0.2",
+    "repeat": "it is no option of one job: Queue.add(name, data, {'repeat': …}) and upsert_job_scheduler take it",
+    "repeat_job_key": "leave it out: a repeated job's id begins with its schedule's",
     "parent": _FLOWS, "fail_parent_on_failure": _FLOWS, "ignore_dependency_on_failure": _FLOWS,
     "remove_dependency_on_failure": _FLOWS, "continue_parent_on_failure": _FLOWS,
     "keep_logs": "leave it out: the last 1,000 lines of a job are kept",
@@ -52,7 +52,7 @@ _told: set[int] = set()
 def parse_bull_options(options: Mapping[str, Any] | None) -> JobOptions:
     """A Bull job's options as ours, for `Queue.enqueue` and `Task.using`. Unset stays unset: task and queue decide.
 
-    Raises InvalidOption with the nearest name for an unknown one, Unsupported for what comes later (`repeat`).
+    Raises InvalidOption with the nearest name for an unknown one, Unsupported for what comes later (`parent`).
     """
     parsed: dict[str, Any] = {}
     for name, value in _named(options, _JOB, _REFUSED, "Bull job option").items():

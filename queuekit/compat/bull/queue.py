@@ -8,10 +8,13 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from queuekit import InvalidOption, NewJob, Page, QueueHealth, QueueKit, State, clock
 from queuekit import Queue as PublicQueue
+from queuekit.compat.bull import schedulers
 from queuekit.compat.bull.events import Listener, listen
 from queuekit.compat.bull.job import Job
 from queuekit.compat.bull.options import parse_bull_options, parse_default_job_options, snake
+from queuekit.compat.bull.schedulers import JobScheduler
 from queuekit.compat.current import current
+from queuekit.compat.door import Awaiting, Blocking
 from queuekit.domain import names
 from queuekit.store.direct import direct
 
@@ -44,15 +47,20 @@ class Queue:
     def add(self, name: str, data: Any = None, options: Options | None = None) -> Job[Any]:
         """Write a job; with the id of one that is there, that one stands (`created` False).
 
-        Raises PayloadError, InvalidOption with the nearest name, Unsupported (`repeat`), StoreUnavailable.
+        With a `repeat`, a schedule of such jobs: the answer is the next one, which is not there before its moment
+        (`created` None). Raises PayloadError, InvalidOption with the nearest name, StoreUnavailable.
         """
-        given, now = self._given(options), clock.now_ms()
+        given, now = self.given(options), clock.now_ms()
+        if "repeat" in given:
+            return direct(schedulers.write(self._blocking, self, schedulers.repeated(self, name, data, given)))
         handle = self.queue.enqueue(name, _data(data), **parse_bull_options(given))
         return Job(handle, name, data, opts=given, added=now)
 
     async def aadd(self, name: str, data: Any = None, options: Options | None = None) -> Job[Any]:
         """See `add`."""
-        given, now = self._given(options), clock.now_ms()
+        given, now = self.given(options), clock.now_ms()
+        if "repeat" in given:
+            return await schedulers.write(self._awaiting, self, schedulers.repeated(self, name, data, given))
         handle = await self.queue.aenqueue(name, _data(data), **parse_bull_options(given))
         return Job(handle, name, data, opts=given, added=now)
 
@@ -67,6 +75,54 @@ class Queue:
         made, now = list(map(self._made, jobs)), clock.now_ms()
         handles = await self.kit.aenqueue_many([new for new, _, _ in made])
         return [_added(handle, one, now) for handle, one in zip(handles, made, strict=True)]
+
+    # ------------------------------------------------------------ again and again
+    def upsert_job_scheduler(self, id: str, repeat: Options, template: Options | None = None) -> Job[Any]:
+        """A job scheduler of this queue, written or changed: `repeat` says when, `template` {name, data, opts} what.
+
+        Answers with the next job, which is not there before its moment. `every` begins at once where it is new.
+        Raises InvalidOption, PayloadError, StoreUnavailable.
+        """
+        return direct(schedulers.write(self._blocking, self, schedulers.upserted(self, id, repeat, template)))
+
+    async def aupsert_job_scheduler(self, id: str, repeat: Options, template: Options | None = None) -> Job[Any]:
+        """See `upsert_job_scheduler`."""
+        return await schedulers.write(self._awaiting, self, schedulers.upserted(self, id, repeat, template))
+
+    def get_job_scheduler(self, id: str) -> JobScheduler | None:
+        """One of this queue; schedules that code or queuekit.toml declare go by their own ids."""
+        return direct(schedulers.get(self._blocking, self, id))
+
+    async def aget_job_scheduler(self, id: str) -> JobScheduler | None:
+        """See `get_job_scheduler`."""
+        return await schedulers.get(self._awaiting, self, id)
+
+    def get_job_schedulers(self, start: int = 0, end: int = -1, asc: bool = False) -> list[JobScheduler]:
+        """All of this queue, by their next moment: the latest first, unless `asc`. Repeated jobs are among them."""
+        return direct(schedulers.listing(self._blocking, self, start, end, asc))
+
+    async def aget_job_schedulers(self, start: int = 0, end: int = -1, asc: bool = False) -> list[JobScheduler]:
+        """See `get_job_schedulers`."""
+        return await schedulers.listing(self._awaiting, self, start, end, asc)
+
+    def remove_job_scheduler(self, id: str) -> bool:
+        """Delete one; jobs it has made stay. False where there is none."""
+        return direct(schedulers.remove(self._blocking, self, id))
+
+    async def aremove_job_scheduler(self, id: str) -> bool:
+        """See `remove_job_scheduler`."""
+        return await schedulers.remove(self._awaiting, self, id)
+
+    get_repeatable_jobs, aget_repeatable_jobs = get_job_schedulers, aget_job_schedulers
+    remove_repeatable_by_key, aremove_repeatable_by_key = remove_job_scheduler, aremove_job_scheduler
+
+    def remove_repeatable(self, name: str, repeat: Options, job_id: str | None = None) -> bool:
+        """Delete what `add(name, …, {"repeat": repeat})` began."""
+        return self.remove_job_scheduler(schedulers.key_of(name, repeat, job_id))
+
+    async def aremove_repeatable(self, name: str, repeat: Options, job_id: str | None = None) -> bool:
+        """See `remove_repeatable`."""
+        return await self.aremove_job_scheduler(schedulers.key_of(name, repeat, job_id))
 
     # ------------------------------------------------------------ looking
     def get_job(self, id: str) -> Job[Any] | None:
@@ -191,18 +247,30 @@ class Queue:
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
 
-    def _given(self, options: Options | None) -> dict[str, Any]:
+    @property
+    def _blocking(self) -> Blocking:
+        return Blocking(self.kit)
+
+    @property
+    def _awaiting(self) -> Awaiting:
+        return Awaiting(self.kit)
+
+    def given(self, options: Options | None) -> dict[str, Any]:
         """The job's options over the queue's defaults."""
         own = snake(options)
         if len(own) != len(options or {}):
             parse_bull_options(options)  # says which is given in both spellings
+        if own.get("repeat", own) is None:
+            del own["repeat"]  # undefined in JavaScript
         return {**self.default_job_options, **own}
 
     def _made(self, job: Options) -> tuple[NewJob[Any], Any, dict[str, Any]]:
         unknown = sorted(job.keys() - {"name", "data", "opts", "options"})
         if unknown or "name" not in job:
             raise InvalidOption(f"a job of add_bulk has name, data and opts, not {', '.join(unknown) or 'no name'}")
-        given = self._given(job.get("opts", job.get("options")))
+        given = self.given(job.get("opts", job.get("options")))
+        if "repeat" in given:
+            raise InvalidOption("add_bulk writes jobs: begin what repeats with add or upsert_job_scheduler, one by one")
         new = self.queue.make(job["name"], _data(job.get("data")), **parse_bull_options(given))
         return new, job.get("data"), given
 

@@ -27,6 +27,8 @@ class Door(Protocol):
 
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any: ...
 
+    async def schedules(self, verb: str, *args: Any, **options: Any) -> Any: ...
+
     async def opened(self) -> Register | None: ...
 
 
@@ -50,6 +52,9 @@ class Blocking:
 
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any:
         return getattr(handle, verb)(*args)
+
+    async def schedules(self, verb: str, *args: Any, **options: Any) -> Any:
+        return getattr(self.kit.schedules, verb)(*args, **options)
 
     async def opened(self) -> Register | None:
         return None if self.kit.transactions is None else self.kit.transactions.opened()
@@ -75,6 +80,9 @@ class Awaiting:
 
     async def do(self, handle: JobHandle[Any], verb: str, *args: Any) -> Any:
         return await getattr(handle, f"a{verb}")(*args)
+
+    async def schedules(self, verb: str, *args: Any, **options: Any) -> Any:
+        return await getattr(self.kit.schedules, f"a{verb}")(*args, **options)
 
     async def opened(self) -> Register | None:
         return None if self.kit.transactions is None else await self.kit.transactions.aopened()
