@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from queuekit.domain.job import KEEP_ALL, JobRecord, UniqueKey
 from queuekit.domain.limits import Limits
@@ -49,7 +50,11 @@ async def together(store: JobStore, *parts: Part) -> None:
         start.wait(30)
         direct(_call(part, plain))
 
-    await asyncio.gather(*(asyncio.to_thread(run, part) for part in parts))
+    with ThreadPoolExecutor(
+        len(parts)
+    ) as threads:  # the loop's own has too few for many parts that wait for each other
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(loop.run_in_executor(threads, run, part) for part in parts))
 
 
 async def _call(part: Part, store: JobStore) -> None:

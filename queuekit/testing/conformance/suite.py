@@ -11,8 +11,7 @@ FAMILIES = (
     "life", "produce", "exchange", "ends", "settle", "order", "repeats", "again", "renew", "recover", "absence", "read",
     "find", "change", "control", "retention", "unique", "within", "conflict", "notify", "opaque", "contention",
     "moving", "moving_homes", "moving_out", "moving_back", "moving_in", "moving_keys", "moving_held",
-    "moving_round", "moving_live", "schedules",
-    "schedules_fire",
+    "moving_round", "moving_live", "schedules", "schedules_fire", "schedules_moving", "schedules_live",
 )  # fmt: skip
 
 for _family in FAMILIES:

@@ -1,0 +1,3 @@
+"""The family `schedules_moving` on every store of the matrix."""
+
+from queuekit.testing.conformance.schedules_moving import *  # noqa: F403
