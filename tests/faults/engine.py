@@ -233,8 +233,9 @@ async def table(theatre: Theatre, verb: str, *, lagging: bool) -> tuple[Counter[
     """All cells of a verb: how many of each fault were played, and what went wrong."""
     played: Counter[str] = Counter()
     wrong: list[str] = []
+    parts = theatre.store.capabilities.parts
     for scene in SCENES.values():
-        if scene.verb != verb:
+        if scene.verb != verb or not parts.issuperset(scene.needs):
             continue
         plain: dict[Next, Played] = {nothing: await theatre.run(scene)}
         for cell in cells(scene, plain[nothing].trace, whole=theatre.port == "async"):

@@ -15,8 +15,9 @@ from queuekit.domain.job import JobRecord, JobSpec
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Ask, Exchange, Kind, Op, Outcome
 from queuekit.domain.query import Change, Verb, Where, WorkerBeat
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import State
-from queuekit.store.parts import MovingStore
+from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import JobStore
 
 NAMES: Final = ("a", "b", "c", "d", "e", "f")  # every id that a scene uses
@@ -26,9 +27,11 @@ MINUTE: Final = 60_000
 HOUR: Final = 3_600_000
 NEVER_AWAY: Final = 3650 * 24 * HOUR
 TIMES: Final = ("created_at", "run_at", "claimed_at", "lease_until", "ended_at", "expires_at")
-MOMENTS: Final = ("now", "next_at", "lease_until", "grace_until", "key_expires", "expires")
+MOMENTS: Final = ("now", "next_at", "next", "lease_until", "grace_until", "key_expires", "expires")
 UNTOLD: Final = ("replayed", "mark", "base", "settles_at")  # places and moments of one store
+REVS: Final = ("rev", "queue")  # of a schedule: a rev is a moment too
 MOVER: Final = ("authority", "checkout", "import_batch", "confirm", "restore", "unhold")  # the part's changing verbs
+SCHEDULED: Final = ("put_schedule", "delete_schedule", "fire", "take_schedules", "authority", "obliterate")
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
 
@@ -52,6 +55,7 @@ class Ground:
         self.start = clock.now_ms() + ahead
         self.producer, self.worker, self.other = (Actor(f"{role}.{queue}") for role in ("producer", "worker", "other"))
         self.person = Actor(f"person.{queue}")
+        self.answered: ScheduleRecord | None = None  # what the last put said is kept
         self.beat = WorkerBeat(
             id=f"w.{queue}", host="h", pid=1, queues=(queue,), concurrency=1, started_at=self.start
         )  # fmt: skip
@@ -106,6 +110,11 @@ class Ground:
             seen["keys"] = [(key.key, key.id) for key in await mover.timed_keys(queue, "", 9)]
             pages = [await store.find(queue, Where(state=each)) for each in State]
             seen["lines"] = [[job.id for job in found.records] for found in pages]
+        if verb in SCHEDULED and "schedules" in store.capabilities.parts:
+            kept = await cast("SchedulingStore", store).schedules(queue)
+            seen["schedules"] = {record.id: self.answer(record) for record in kept}
+            told = self.answered
+            seen["known"] = told is not None and (told.id, told.rev) in [(record.id, record.rev) for record in kept]
         if verb == "beat":
             seen["workers"] = [beat.pid for beat in await store.workers() if beat.id == self.beat.id]
         return seen
@@ -135,6 +144,8 @@ class Ground:
             return {self.answer(key): self.answer(value) for key, value in given.items()}
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
             said = {f.name: getattr(given, f.name) for f in dataclasses.fields(given)}
+            if isinstance(given, ScheduleRecord):
+                said = {name: value for name, value in said.items() if name not in REVS}
             return {
                 name: self.steps(value) if name in MOMENTS else self.answer(value)
                 for name, value in said.items()

@@ -29,6 +29,7 @@ class Scene:
     play: Play
     nexts: tuple[Next, ...]  # what happens before a late request arrives; each is a run of its own
     same: bool = True  # a repeat answers what the first answered; else only the state is compared
+    needs: tuple[str, ...] = ()  # parts of a store
 
     @property
     def verb(self) -> str:
@@ -38,10 +39,10 @@ class Scene:
 SCENES: Final[dict[str, Scene]] = {}
 
 
-def scene(name: str, *nexts: Next, same: bool = True) -> Callable[[Play], Play]:
+def scene(name: str, *nexts: Next, same: bool = True, needs: tuple[str, ...] = ()) -> Callable[[Play], Play]:
     def add(play: Play) -> Play:
         assert name not in SCENES, name
-        SCENES[name] = Scene(name=name, play=play, nexts=nexts or (nothing,), same=same)
+        SCENES[name] = Scene(name=name, play=play, nexts=nexts or (nothing,), same=same, needs=needs)
         return play
 
     return add

@@ -12,19 +12,19 @@ import pytest
 from queuekit.domain.outcome import Kind
 from queuekit.domain.query import Verb
 from queuekit.domain.state import State
-from queuekit.store.parts import MovingStore
+from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Harness
-from tests.faults import moves
+from tests.faults import moves, slots
 from tests.faults.engine import FAULTS, Theatre, table
 from tests.faults.scenes import SCENES
 
-assert moves.SCENES is SCENES  # the mover's are among them
+assert moves.SCENES is slots.SCENES is SCENES  # the mover's and the schedules' are among them
 VERBS = sorted({scene.verb for scene in SCENES.values()})
 LAGGING = ("mongo",)  # seam.md: totals at most a call late, a lost reply may drop some, never add
 LOOKING = {
     "capabilities", "open", "close", "ping", "get", "locate", "find", "count", "position", "queues", "workers", "conf",
-    "wait", "running", "timed_keys", "journal", "taken", "known",
+    "wait", "running", "timed_keys", "journal", "taken", "known", "schedules", "get_schedules", "due",
 }  # fmt: skip
 
 
@@ -32,6 +32,8 @@ LOOKING = {
 async def test_a_repeated_call_has_the_effect_of_one(
     harness: Harness, store: JobStore, port: str, verb: str, request: pytest.FixtureRequest
 ) -> None:
+    if verb in slots.VERBS and slots.PART not in store.capabilities.parts:
+        pytest.skip("the store declares no schedules")
     played, wrong = await table(Theatre(harness, store, port), verb, lagging=harness.name in LAGGING)
 
     request.node.user_properties.append(("cells", f"{harness.name}/{verb}/{dict(played)!r}"))
@@ -41,7 +43,8 @@ async def test_a_repeated_call_has_the_effect_of_one(
 
 
 def test_every_mutating_verb_has_scenes() -> None:
-    verbs = {name for name, _ in inspect.getmembers(MovingStore) if not name.startswith("_")}
+    parts = (MovingStore, SchedulingStore)
+    verbs = {name for part in parts for name, _ in inspect.getmembers(part) if not name.startswith("_")}
     assert verbs - LOOKING == set(VERBS)
 
 
