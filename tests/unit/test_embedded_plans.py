@@ -5,9 +5,11 @@ The statements are recorded while a store works, so that none can be forgotten h
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,12 +17,13 @@ from queuekit.domain.job import JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Ask, Hold, Kind, Op, Outcome
 from queuekit.domain.query import Change, Note, Verb, Where, WorkerBeat
+from queuekit.domain.schedule import Firing, ScheduleRecord
 from queuekit.domain.state import State
 from queuekit.embedded import EmbeddedStore, backend, files
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
 
-OWN = {"jobs", "queues", "notes", "bodies", "labels", "uniques", "ops", "workers"}
+OWN = {"jobs", "queues", "notes", "bodies", "labels", "uniques", "ops", "workers", "schedules", "definitions"}
 # Few rows in a whole store, or a question of a person: these may read a table.
 ALLOWED = ("FROM queues WHERE ns = ? AND (rev > 0", "SELECT beat FROM workers", "DELETE FROM workers WHERE until",
            "SELECT q, name FROM queues WHERE ns")  # fmt: skip
@@ -89,7 +92,33 @@ def work(store: EmbeddedStore) -> None:
     direct(store.beat(WorkerBeat(id="w", host="h", pid=1, queues=("q",), concurrency=1, started_at=0), 1000))
     direct(store.workers())
     direct(store.queues())
+    schedule(store)
     direct(store.obliterate("q", force=True))
+
+
+def schedule(store: EmbeddedStore) -> None:
+    """Everything a store does with schedules, at least once."""
+    kept = [put(store, n, n % 2 * 2**42) for n in range(20)]
+    direct(store.put_schedule("q", dataclasses.replace(kept[0], next=None)))
+    direct(store.schedules("q", "s01", 5))
+    direct(store.get_schedules("q", ["s02", "s03"]))
+    found = direct(store.due("q", 5))
+    jobs = (JobSpec(id="fired", task="t", body=b""), JobSpec(id="two", task="t", body=b"", unique=UniqueKey("f")))
+    call = [Firing(id=record.id, rev=record.rev, next_at=2**42, jobs=jobs) for record in found.records]
+    assert [answer.no for answer in direct(store.fire("q", call))] == [None] * 5
+    direct(store.fire("q", call))
+    direct(store.due("q"))
+    direct(store.delete_schedule("q", "s04"))
+    put(store, 4, 1)
+    direct(store.take_schedules("q", 0, [dataclasses.replace(kept[5], rev=2**50), ScheduleRecord(
+        id="taken", queue="q", definition=b"d", rev=1)]))  # fmt: skip
+
+
+def put(store: EmbeddedStore, n: int, next_at: int) -> ScheduleRecord:
+    record = ScheduleRecord(
+        id=f"s{n:02}", queue="q", definition=b"d" * (n % 3 * 40_000 if n < 100 else 9), next=next_at
+    )
+    return direct(store.put_schedule("q", record))
 
 
 def test_no_statement_reads_or_sorts_a_whole_table(said: tuple[EmbeddedStore, set[str]]) -> None:
@@ -135,6 +164,15 @@ def test_the_next_jobs_are_read_from_the_index_in_order_however_many_wait(
 
 def steps(store: EmbeddedStore, n: int) -> int:
     """How many hundreds of machine steps one exchange takes."""
+    with counted(store) as ticks:
+        claims = direct(store.exchange("q", Op("w", n), [], Ask(want=10))).claims
+    assert len(claims) == 10
+    return ticks[0]
+
+
+@contextmanager
+def counted(store: EmbeddedStore) -> Iterator[list[int]]:
+    """Tens of machine steps of what is done meanwhile."""
     ticks = [0]
 
     def tick() -> int:
@@ -144,7 +182,30 @@ def steps(store: EmbeddedStore, n: int) -> int:
     conn = store._port.hub.pool.lend()
     conn.set_progress_handler(tick, 10)
     store._port.hub.pool.back(conn)
-    claims = direct(store.exchange("q", Op("w", n), [], Ask(want=10))).claims
-    assert len(claims) == 10
+    yield ticks
     conn.set_progress_handler(None, 0)
-    return ticks[0]
+
+
+def test_due_schedules_are_read_and_fired_from_the_index_however_many_there_are(
+    said: tuple[EmbeddedStore, set[str]],
+) -> None:
+    """Ten of them due, and none: the same beside a hundred schedules and beside three thousand."""
+    store, _ = said
+    for n in range(10):
+        put(store, n, 5)
+    cost: list[tuple[int, int, int]] = []
+    for first, last in ((100, 200), (200, 3000)):
+        for n in range(first, last):
+            put(store, n, 2**42 + n)
+        with counted(store) as idle:
+            assert direct(store.due("q", 0)).next_at == 5
+        with counted(store) as read:
+            found = direct(store.due("q"))
+        assert (len(found.records), found.next_at) == (10, 2**42 + 100)
+        jobs = [JobSpec(id=f"{record.id}@{first}", task="t", body=b"") for record in found.records]
+        pairs = zip(found.records, jobs, strict=True)
+        call = [Firing(id=record.id, rev=record.rev, next_at=5, jobs=(job,)) for record, job in pairs]
+        with counted(store) as fired:
+            assert [answer.no for answer in direct(store.fire("q", call))] == [None] * 10
+        cost.append((idle[0], read[0], fired[0]))
+    assert all(many < few * 1.3 + 5 for few, many in zip(*cost, strict=True)), cost
