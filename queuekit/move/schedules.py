@@ -31,7 +31,7 @@ async def carry(flow: Flow) -> None:
     Of two with one id the one that was written last stays. Raises MoveStopped; repeat it as you like.
     """
     source, target = flow.source, flow.target
-    flow.note.schedules = 0
+    count = 0
     async for page in _pages(source):
         if not target.keeps_schedules:
             raise MoveStopped(
@@ -44,7 +44,8 @@ async def carry(flow: Flow) -> None:
         late = [mine for mine, copy in zip(page, there, strict=True) if copy is None or copy.rev < mine.rev]
         for some in chunks(late):
             await _send(target, some)
-        flow.note.schedules += len(page)
+        count += len(page)
+    flow.note.schedules = count
 
 
 async def name_late(flow: Flow) -> None:

@@ -176,7 +176,7 @@ async def _give_up(end: End, source: str, *, arriving: bool) -> QueueReport:
     await end.become(Home.HERE, source, add=carried)
     report.suspects = await end.unhold(lose=True)
     await end.become(Home.HERE, None)
-    report.moved = note.by_state()
+    report.moved, report.schedules = note.by_state(), note.schedules
     report.phase = Phase.OPEN
     unknown = max(0, note.total - report.jobs - len(report.suspects))
     report.notes.append(
