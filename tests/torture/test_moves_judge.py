@@ -6,7 +6,20 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.torture.moves.judge import SOURCE, TARGET, Asked, Breach, Final, History, Promises, Rule, Run, check
+from tests.torture.moves.judge import (
+    SOURCE,
+    TARGET,
+    Asked,
+    Breach,
+    Final,
+    History,
+    Kept,
+    Promises,
+    Rhythm,
+    Rule,
+    Run,
+    check,
+)
 
 
 def asked(call: int, job: str, at: int, *, side: str = SOURCE, priority: int = 5, **said: object) -> Asked:
@@ -394,3 +407,77 @@ def test_a_claim_before_the_stop_is_not_one_of_a_source_that_works_again() -> No
     history = moved_late()
     history.stopped, history.opened = (150, 155), {SOURCE: 400}
     assert rules(history, Promises(skew=20)) == {Rule.OVERTAKEN}
+
+
+def scheduled() -> History:
+    """As the good one; a schedule fired once at each side, the second time with an answer that nobody heard."""
+    history = good()
+    history.asked += [
+        asked(0, "s@100", 100, delayed=True),
+        asked(0, "s@150", 150, side=TARGET, delayed=True, answered=None, receipt=None, created=False),
+    ]
+    history.runs += [run("s@100", 120, side=SOURCE), run("s@150", 600)]
+    history.final += [final("s@100"), final("s@150")]
+    history.totals = {"enqueued": 8, "completed": 8}
+    history.rhythms["s"] = Rhythm(start=100, every=50, definition="2")
+    history.kept.append(Kept(side=TARGET, id="s", next=200, fired=2, skipped=0, definition="2"))
+    return history
+
+
+def slot_missed(history: History) -> None:
+    history.kept[0].next = 250
+    history.kept[0].fired = 3
+
+
+def slot_fired_early(history: History) -> None:
+    history.rhythms["s"].start = 150
+    history.kept[0].fired = 1
+
+
+def fired_twice_over(history: History) -> None:
+    history.kept[0].fired = 3
+
+
+def slot_skipped(history: History) -> None:
+    history.kept[0].skipped = 1
+
+
+def rhythm_lost(history: History) -> None:
+    history.kept[0].next = 210
+
+
+def schedule_lost(history: History) -> None:
+    history.kept.clear()
+
+
+def schedule_over(history: History) -> None:
+    history.kept[0].next = None
+
+
+def schedule_as_before(history: History) -> None:
+    history.kept[0].definition = "1"
+
+
+def schedule_left_behind(history: History) -> None:
+    history.kept.append(Kept(side=SOURCE, id="s", next=200, fired=2, skipped=0, definition="2"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (slot_missed, Rule.SLOT),
+        (slot_fired_early, Rule.SLOT),
+        (fired_twice_over, Rule.SLOT),
+        (slot_skipped, Rule.SLOT),
+        (rhythm_lost, Rule.SLOT),
+        (schedule_lost, Rule.LOST),
+        (schedule_over, Rule.LOST),
+        (schedule_as_before, Rule.EDITED),
+        (schedule_left_behind, Rule.STANDING),
+    ],
+)
+def test_a_schedule_that_moved_badly_is_caught(spoil: Callable[[History], None], rule: Rule) -> None:
+    history = scheduled()
+    assert not rules(history)
+    spoil(history)
+    assert rules(history) == {rule}

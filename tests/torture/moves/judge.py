@@ -14,6 +14,7 @@ from itertools import pairwise
 ENDS = frozenset({"completed", "failed", "cancelled"})
 AGAIN = frozenset({"retry", "released", "snoozed"})
 SOURCE, TARGET = "source", "target"
+OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 
 
 class Rule(StrEnum):
@@ -34,6 +35,8 @@ class Rule(StrEnum):
     STATE = "a job did not end as its last run did"
     COUNTERS = "a counter of a job is not what its runs were"
     TOTALS = "a total is not what a recount gives"
+    SLOT = "a slot did not make its job once"
+    EDITED = "a schedule is not as it was written last"
     STANDING = "the queue does not stand where the move ended"
     AGREED = "the mover did not say that both sides agree"
     ENDLESS = "a move came to no end"
@@ -104,6 +107,27 @@ class Final:
 
 
 @dataclass(slots=True, kw_only=True)
+class Rhythm:
+    """What a schedule is to do, and how it was written last."""
+
+    start: int  # ms; the first slot
+    every: int  # ms
+    definition: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """One schedule as a store shows it at the end."""
+
+    side: str
+    id: str
+    next: int | None
+    fired: int
+    skipped: int
+    definition: str
+
+
+@dataclass(slots=True, kw_only=True)
 class Promises:
     """What the stores declare, what this run must have injected, and where the queue must stand."""
 
@@ -123,6 +147,8 @@ class History:
     asked: list[Asked] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     final: list[Final] = field(default_factory=list)
+    rhythms: dict[str, Rhythm] = field(default_factory=dict)  # by the schedule's id
+    kept: list[Kept] = field(default_factory=list)
     standing: dict[str, str] = field(default_factory=dict)  # side -> home, "-" and whether it has a `to` or a journal
     totals: dict[str, int] = field(default_factory=dict)  # where the queue ended
     moved: int = 0  # jobs that the mover had in its hands
@@ -136,6 +162,7 @@ def check(history: History, promises: Promises) -> list[Breach]:
         *_kept(history, promises), *_keys(history), *_unchanged(history), *_ends(history, promises),
         *_executions(history, promises), *_claims(history, promises), *_overtaken(history, promises),
         *_states(history, promises), *_totals(history, promises), *_standing(history, promises),
+        *_slots(history, promises),
     ]  # fmt: skip
 
 
@@ -364,3 +391,26 @@ def _standing(history: History, promises: Promises) -> Iterator[Breach]:
             yield Breach(Rule.STANDING, one.job, f"left behind at the {gone}, {one.state}")
     if history.moved < promises.least:
         yield Breach(Rule.INJECTED, "jobs moved", f"{history.moved}, at least {promises.least} were wanted")
+
+
+def _slots(history: History, promises: Promises) -> Iterator[Breach]:
+    """From the first slot to the next one each made its job, and no more were counted; the other side keeps none."""
+    made = {one.job for one in history.final}
+    kept = {one.id: one for one in history.kept if one.side == promises.ends}
+    for one in history.kept:
+        if one.side != promises.ends:
+            yield Breach(Rule.STANDING, one.id, f"a schedule is left behind at the {one.side}")
+    for name, rhythm in history.rhythms.items():
+        found = kept.get(name)
+        if found is None or found.next is None:
+            yield Breach(Rule.LOST, name, f"the schedule is {found}")
+            continue
+        slots = range(rhythm.start, found.next, rhythm.every)
+        missed = [slot for slot in slots if f"{name}@{slot}" not in made]
+        early = [job for job in made if job.startswith(f"{name}@") and int(job.partition("@")[2]) not in slots]
+        if missed or early or (found.next - rhythm.start) % rhythm.every:
+            yield Breach(Rule.SLOT, name, f"missed {missed[:5]}, early {early[:5]}, from {rhythm.start} to {found}")
+        if (found.fired, found.skipped) != (len(slots), 0):
+            yield Breach(Rule.SLOT, name, f"{len(slots)} slots; {found}")
+        if found.definition != rhythm.definition:
+            yield Breach(Rule.EDITED, name, f"{found.definition}, not {rhythm.definition}")

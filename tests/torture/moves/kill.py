@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from queuekit.move.values import MovingStore
+from tests.torture.moves import firing
 from tests.torture.moves.judge import SOURCE, TARGET, Breach, Promises, Rule, check
 from tests.torture.moves.load import Load
 from tests.torture.moves.sites import Aim, Site
@@ -76,7 +77,9 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
     workers = [asyncio.create_task(one) for one in (*sides, load.watch_target(LASTS[number % len(LASTS)]))]
     if ground.skew:
         workers.append(asyncio.create_task(load.watch_source()))
-    producers = [asyncio.create_task(one) for one in (load.produce(SOURCE, 60), load.produce_there(60))]
+    plain = (load.produce(SOURCE, 60), load.produce_there(60), firing.edit(load))
+    schedulers = [firing.schedule(load, side) for side in (SOURCE, SOURCE, TARGET, TARGET)]
+    producers = [asyncio.create_task(one) for one in (*plain, *schedulers)]
     lives: list[Lived] = []
     try:
         async with asyncio.timeout(PATIENCE):

@@ -19,12 +19,11 @@ from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Kind, O
 from queuekit.domain.state import State
 from queuekit.errors import Arriving, Moved, StoreUnavailable
 from queuekit.move.values import MovingStore
-from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Asked, History, Run
+from tests.torture.moves.judge import ENDS, OTHER, SOURCE, TARGET, Asked, History, Run
 
 R = TypeVar("R")
 LEASE = 600_000  # ms: nobody dies here, so nothing runs out
 RENEWED = 20  # exchanges of a worker from one renewal to the next
-OTHER = {SOURCE: TARGET, TARGET: SOURCE}
 WHO = PRODUCERS, WORKERS = "producers", "workers"
 PRIORITIES = (3, 5, 5, 5)
 LONG = "long"  # jobs whose first run lasts until the target has opened
@@ -72,7 +71,7 @@ class Load:
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
 
-    async def _let(self, side: str, who: str, call: Callable[[], Awaitable[R]]) -> R:
+    async def let(self, side: str, who: str, call: Callable[[], Awaitable[R]]) -> R:
         """As `_sure`, but not while this side's clients rest."""
         await self._awake[side, who].wait()
         self._busy[side] += 1
@@ -154,7 +153,7 @@ class Load:
                 await asyncio.sleep(0.005)
 
     async def _enqueue(self, side: str, specs: Sequence[JobSpec], op: Op, asked: bool) -> Enqueued:
-        return await self._let(side, PRODUCERS, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
+        return await self.let(side, PRODUCERS, lambda: self.stores[side].enqueue(self.queue, specs, op, asked=asked))
 
     async def _ask(self, side: str, specs: Sequence[JobSpec]) -> dict[str, Receipt] | None:
         """What the source says of ids and keys: None for "ask later", a receipt for each that is there.
@@ -253,7 +252,7 @@ class Load:
         if last.n % RENEWED or not store.capabilities.strays or name in self.leases:
             return
         holds = [Hold(id=run.job, token=run.token) for run in holding]
-        reply = await self._let(side, WORKERS, lambda: store.renew(self.queue, holds, LEASE, last.actor, last.n))
+        reply = await self.let(side, WORKERS, lambda: store.renew(self.queue, holds, LEASE, last.actor, last.n))
         names = [job for job, _ in reply.strays]
         for job in await self._sure(lambda: store.get(self.queue, names)) if names else []:
             if job is not None and (job.id, job.token) in reply.strays:
@@ -268,7 +267,7 @@ class Load:
         outcomes = [Outcome(run.job, run.token, self._kind(run), delay=20) for run in ended]
         want = 0 if self.over.is_set() else max(0, slots - len(holding) + len(ended))
         ask = Ask(want=want, lease=self.leases.get(name, LEASE), worker=name)
-        reply: Exchange = await self._let(
+        reply: Exchange = await self.let(
             side, WORKERS, lambda: self.stores[side].exchange(self.queue, op, outcomes, ask)
         )
         given, refused = self._tick(), dict(reply.refused)

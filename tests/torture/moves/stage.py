@@ -10,6 +10,7 @@ from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Where
 from queuekit.domain.state import State
+from tests.torture.moves import firing
 from tests.torture.moves.judge import ENDS, SOURCE, TARGET, Final
 from tests.torture.moves.load import FORGOTTEN, LONG, TRACELESS, Load
 
@@ -37,6 +38,7 @@ async def seed(load: Load, plain: int = SEEDED) -> None:
     for n in range(2):
         await load.enqueue(SOURCE, [load.spec(f"fk{n}", unique=UniqueKey(f"k{n}"))])
         await load.enqueue(SOURCE, [load.spec(f"tk{n}", unique=UniqueKey(f"t{n}", until="time", ttl=3_600_000))])
+    await firing.begin(load)
 
 
 async def final(load: Load, ends: str) -> None:
@@ -68,6 +70,7 @@ async def final(load: Load, ends: str) -> None:
         if journal is not None and (journal.out or conf.home is Home.HERE):
             said.append("journal")
         load.history.standing[side] = " ".join(said)
+    await firing.final(load)
     made = {one.job for one in load.history.asked if one.created and one.side == SOURCE}
     live = {run.job for run in load.history.runs if run.side == TARGET}
     load.history.moved = len(made & live)
