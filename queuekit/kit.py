@@ -17,7 +17,7 @@ from queuekit.handle import KITS, JobHandle, reference
 from queuekit.producing import produce, search, snapshot
 from queuekit.producing.access import Access, Entry
 from queuekit.producing.configuration import Configuration
-from queuekit.producing.definition import Definition, Finders, declared, of_processor
+from queuekit.producing.definition import Definition, Finders, declared, of_processor, twice
 from queuekit.producing.hooks import Hook, Hooks
 from queuekit.producing.newjob import NewJob, Template, Transactions
 from queuekit.producing.schedules import Rule, Schedules
@@ -28,6 +28,7 @@ from queuekit.store.protocol import JobStore
 from queuekit.task import AsyncTask, Coro, SyncTask, Task, TaskDecorator
 
 if TYPE_CHECKING:
+    from queuekit.producing.scheduling.declared import Declaration
     from queuekit.runtime.worker import Worker
     from queuekit.settings import Settings
 
@@ -81,7 +82,8 @@ class QueueKit:
         client: object | None = None,
     ) -> None:
         self.name = name
-        self.schedules = Schedules()
+        self.schedules = Schedules(self)
+        self.declarations: dict[str, Declaration] = {}  # of schedules, by id
         self.definitions: dict[str, Definition] = {}  # what can be run here, by task name
         self.catch_all: dict[str, Definition] = {}  # and by queue, for names without a handler of their own
         self.finders = Finders()  # of tasks that another framework registers
@@ -118,11 +120,7 @@ class QueueKit:
         """
         if callable(name):
             return self._register(name, None, options)
-
-        def decorate(fn: Callable[..., Any], /) -> Task[..., Any]:
-            return self._register(fn, name, options)
-
-        return decorate
+        return lambda fn, /: self._register(fn, name, options)
 
     @overload
     def declare(
@@ -163,9 +161,7 @@ class QueueKit:
     def definition(self, task: str) -> Definition | None:
         """What this process knows of a task's name, whether it can run it or not."""
         known = self._tasks.get(task)
-        if known is None:
-            return self.definitions.get(task) or self.finders.known(task)
-        return known.definition
+        return known.definition if known else self.definitions.get(task) or self.finders.known(task)
 
     def known(self) -> set[str]:
         """The name of every task this process knows: registered, declared or found."""
@@ -230,8 +226,13 @@ class QueueKit:
 
     # ------------------------------------------------------------ time, hooks, flows
     def schedule(self, id: str, job: NewJob[Any], **rule: Unpack[Rule]) -> None:
-        """Declare a schedule. Raises Unsupported: schedules come with queuekit 0.2."""
-        raise Unsupported(f"schedule {id!r}: schedules come with queuekit 0.2; until then enqueue with run_at")
+        """Declare a schedule: a worker that consumes its queue writes it when it starts, `queuekit schedules sync` now.
+
+        Asks nothing. Raises InvalidOption, for an id that is declared already too; a moment that is past is a warning.
+        """
+        from queuekit.producing.scheduling import declared
+
+        declared.add(self, id, job, rule, declared.caller(1))
 
     def on(self, event: JobEvent, fn: Hook | None = None, /) -> Callable[..., object]:
         """Tell `fn` of what happens in this process: `@kit.on("failed")` or `kit.on("failed", fn)`.
@@ -302,6 +303,11 @@ class QueueKit:
     def settings(self) -> Settings:
         """What code, environment and file say; loaded at the first use. Raises ConfigError."""
         return self._configuration.settings
+
+    @property
+    def settled(self) -> bool:
+        """Whether the settings have been read."""
+        return self._configuration.settled
 
     @property
     def queue_options(self) -> dict[str, Mapping[str, object]]:
@@ -385,11 +391,7 @@ class QueueKit:
 
     def _keep(self, task: Task[..., Any]) -> Task[..., Any]:
         if task.name in self._tasks:
-            places = f"{self._tasks[task.name].definition.where()}, and {task.definition.where()}"
-            raise DuplicateTask(
-                f"task {task.name!r} is registered twice in kit {self.name!r}: {places}:"
-                ' give one another name, @kit.task("…")'
-            )
+            raise twice(self.name, self._tasks[task.name].definition, task.definition)
         self._tasks[task.name] = task
         if task.definition.fn is not None:
             self.definitions[task.name] = task.definition

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
-import socket
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -21,8 +19,9 @@ from queuekit.errors import Conflict, InvalidOption, Moved
 from queuekit.handle import JobHandle
 from queuekit.producing import produce, seeking
 from queuekit.producing.access import Entry
+from queuekit.producing.definition import Definition
 from queuekit.producing.limiting import limits_from
-from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.newjob import LateJob, NewJob, Template
 from queuekit.producing.payload import encode_object
 
 if TYPE_CHECKING:
@@ -57,9 +56,18 @@ class Queue:
         return await produce.asend(self._kit, *self._made(task, payload, options))
 
     def make(self, task: str, payload: object = _NONE, **options: Unpack[JobOptions]) -> NewJob[JSON]:
-        """The same without writing it: for `enqueue_many`."""
-        template, body = self._made(task, payload, options)
-        return template.new(body)
+        """The same without writing it: for `enqueue_many`, `kit.schedule`. Reads no settings that nobody read yet."""
+        if self._kit.settled:
+            template, body = self._made(task, payload, options)
+            return template.new(body)
+        definition, body = self._encoded(task, payload)
+        said = self._said(options)
+
+        def template_in(kit: QueueKit | None) -> Template:
+            return self._template(kit or self._kit, task, said, definition)
+
+        queue = str(said.get("queue", self.name))
+        return LateJob(queue, names.task_name(task), body, said, template_in, typed=False)
 
     # ------------------------------------------------------------ operating
     def configure(self, **options: Unpack[QueueOptions]) -> None:
@@ -140,15 +148,28 @@ class Queue:
 
     # ------------------------------------------------------------ once for both
     def _made(self, task: str, payload: object, given: Mapping[str, Any]) -> tuple[Template, bytes]:
-        definition = self._kit.definition(task)
-        body = encode_object(payload) if definition is None else definition.encode_payload(payload)
+        definition, body = self._encoded(task, payload)
         if not given:
             template = self._kit.templates.get((self.name, task))
             if template is not None and template.rev == self._kit.revision:
                 return template, body
-        said = options.parse("job", given, f"queue {self.name!r}") if given else {}
-        template = Template(
-            self._kit,
+        template = self._template(self._kit, task, self._said(given), definition)
+        if not given:
+            if len(self._kit.templates) >= _TEMPLATES_KEPT:
+                self._kit.templates.clear()
+            self._kit.templates[self.name, task] = template
+        return template, body
+
+    def _encoded(self, task: str, payload: object) -> tuple[Definition | None, bytes]:
+        definition = self._kit.definition(task)
+        return definition, encode_object(payload) if definition is None else definition.encode_payload(payload)
+
+    def _said(self, given: Mapping[str, Any]) -> dict[str, object]:
+        return options.parse("job", given, f"queue {self.name!r}") if given else {}
+
+    def _template(self, kit: QueueKit, task: str, said: Mapping[str, Any], definition: Definition | None) -> Template:
+        return Template(
+            kit,
             names.task_name(task),
             str(said.get("queue", self.name)),
             said,
@@ -156,14 +177,11 @@ class Queue:
             version=1 if definition is None else definition.version,
             typed=False,
         )
-        if not given:
-            if len(self._kit.templates) >= _TEMPLATES_KEPT:
-                self._kit.templates.clear()
-            self._kit.templates[self.name, task] = template
-        return template, body
 
     async def _override(self, at: Entry, edit: Callable[[Limits], Limits]) -> None:
-        by, own = _who(), at
+        from queuekit.producing.person import who  # here: whoever only enqueues needs no name
+
+        by, own = who(), at
         for _ in range(_TRIES):
             conf = await at.ask(partial(at.store.conf, self.name))
             layer = dataclasses.replace(edit(conf.override), by=by, at=clock.now_ms())
@@ -210,10 +228,3 @@ def _over(now: Limits, layer: Limits) -> Limits:
     """What was said before, with what is said now above it."""
     said = {f.name: getattr(layer, f.name) for f in dataclasses.fields(Limits) if getattr(layer, f.name) != f.default}
     return checked(dataclasses.replace(now, **said))
-
-
-def _who() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (OSError, KeyError, ImportError):
-        return socket.gethostname()

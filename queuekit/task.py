@@ -26,7 +26,7 @@ from queuekit.handle import JobHandle
 from queuekit.producing import produce
 from queuekit.producing.definition import Definition
 from queuekit.producing.local import call_async, call_sync
-from queuekit.producing.newjob import NewJob, Template
+from queuekit.producing.newjob import LateJob, NewJob, Template
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -67,8 +67,14 @@ class Task(Generic[P, R]):
         return await produce.asend(self._kit, self._made(), self.definition.encode(args, kwargs))
 
     def make(self, *args: P.args, **kwargs: P.kwargs) -> NewJob[R]:
-        """The same without writing it: for `enqueue_many`. Raises PayloadError, PayloadTooLarge."""
-        return self._made().new(self.definition.encode(args, kwargs))
+        """The same without writing it: for `enqueue_many`, `kit.schedule`. Reads no settings that nobody read yet.
+
+        Raises PayloadError, PayloadTooLarge (where the settings are not read yet, when it is written).
+        """
+        body = self.definition.encode(args, kwargs)
+        if self._kit.settled:
+            return self._made().new(body)
+        return LateJob(self.queue, self.name, body, self._said, self._template_in, typed=True)
 
     def using(self, **options: Unpack[JobOptions]) -> Self:
         """A copy of the task with these options for its jobs. Raises InvalidOption, with the nearest name."""
@@ -104,11 +110,14 @@ class Task(Generic[P, R]):
     def _made(self) -> Template:
         template = self._template
         if template is None or template.rev != self._kit.revision:
-            template = self._template = Template(
-                self._kit, self.name, self.queue, self._said, self.definition.options,
-                version=self.definition.version, typed=True,
-            )  # fmt: skip
+            template = self._template = self._template_in(None)
         return template
+
+    def _template_in(self, kit: QueueKit | None) -> Template:
+        return Template(
+            kit or self._kit, self.name, self.queue, self._said, self.definition.options,
+            version=self.definition.version, typed=True,
+        )  # fmt: skip
 
 
 class SyncTask(Task[P, R]):

@@ -18,6 +18,7 @@ from queuekit.errors import ConfigError, MissingExtra
 from queuekit.producing.access import Access
 from queuekit.producing.configuration import Configuration
 from queuekit.producing.hooks import Hook, Hooks
+from queuekit.producing.schedules import Schedules
 from queuekit.settings.mapped import Mapped, mapped
 
 try:
@@ -134,6 +135,11 @@ class FlaskKit(QueueKit):
         return self._here().settings
 
     @property
+    def settled(self) -> bool:
+        """Whether the current app's settings have been read; without one, there are none."""
+        return has_app_context() and self._here().settled
+
+    @property
     def queue_options(self) -> dict[str, Mapping[str, object]]:
         """Parsed options by queue, of code over the current app's config over the file."""
         return self._here().queue_options
@@ -226,6 +232,7 @@ class AppKit(QueueKit):
         self.hooks = _AppHooks(parent.hooks, app)
         self.middlewares: list[Middleware] = [self._around, *parent.middlewares]
         self._queues = {}
+        self.schedules = Schedules(self)
         self._framework()  # a key that is none is told at once
         self._configuration = parent.configuration(self._framework)
         self._access = parent.opener(self)

@@ -32,6 +32,11 @@ def chosen_id(name: str) -> str:
     return _checked(_OWN_JOB, name, "job id", "1 to 200 of A-Z a-z 0-9 _ . : - ('@' is reserved for schedules)")
 
 
+def schedule_id(name: str) -> str:
+    """`name` itself if it may name a schedule; raises InvalidName."""
+    return _checked(_NAME, name, "schedule id", "1 to 128 of A-Z a-z 0-9 _ . : -")
+
+
 def job_id(name: str) -> str:
     """`name` itself if it may be a job id at all; raises InvalidName."""
     return _checked(_JOB, name, "job id", "1 to 200 of A-Z a-z 0-9 _ . : @ -")

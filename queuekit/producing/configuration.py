@@ -48,6 +48,11 @@ class Configuration:
             self.declare(queue, said)
 
     @property
+    def settled(self) -> bool:
+        """Whether they have been read."""
+        return self._settings is not None
+
+    @property
     def settings(self) -> Settings:
         """Loaded at the first use. Raises ConfigError."""
         return self._settings or self._load()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from queuekit.context import JobContext
 from queuekit.domain import names, options
-from queuekit.errors import InvalidOption, PayloadError, Unsupported
+from queuekit.errors import DuplicateTask, InvalidOption, PayloadError, Unsupported
 from queuekit.producing import signature
 from queuekit.producing.inject import InjectMarker
 from queuekit.producing.payload import Result, Wire, result_of, wire_of
@@ -181,6 +181,14 @@ def declared(name: str, payload: object, result: object, given: Mapping[str, Any
         raise InvalidOption(f"task {name!r}: declare a pydantic model, a dataclass, a TypedDict or dict, not {shown}")
     contract = signature.Signature(name, (signature.Param("payload", payload, True),), {}, False, False, result, {})
     return Definition(name, None, given, contract=contract, whole=True)
+
+
+def twice(kit: str, first: Definition, second: Definition) -> DuplicateTask:
+    """The error of a name that is registered two times."""
+    return DuplicateTask(
+        f"task {first.name!r} is registered twice in kit {kit!r}: {first.where()}, and {second.where()}:"
+        ' give one another name, @kit.task("…")'
+    )
 
 
 def of_processor(cls: type[Any], queue: str) -> Definition:

@@ -44,8 +44,61 @@ class NewJob(Generic[R]):
         """The task's name."""
         return self.spec.task
 
+    def spec_in(self, kit: QueueKit) -> JobSpec:
+        """The job as this kit's settings and options make it; a FlaskKit's apps have their own."""
+        return self.spec
+
     def __repr__(self) -> str:
-        return f"NewJob({self.queue}/{self.spec.id}, task={self.spec.task!r})"
+        return f"NewJob({self.queue}/{self.id}, task={self.task!r})"
+
+
+class LateJob(NewJob[R]):
+    """A job made before the settings were read, as schedules are at import: making one must not read them.
+
+    `spec` reads them, and raises what they say: ConfigError, PayloadTooLarge.
+    """
+
+    __slots__ = ("_body", "_id", "_made", "_task", "_template")
+
+    def __init__(
+        self,
+        queue: str,
+        task: str,
+        body: bytes,
+        said: Mapping[str, Any],
+        template: Callable[[QueueKit | None], Template],
+        *,
+        typed: bool,
+    ) -> None:
+        self.queue = queue
+        self.typed = typed
+        self.chosen = "id" in said
+        self.within = said.get("within")
+        self._id = said.get("id") or ids.job_id()
+        self._task = task
+        self._body = body
+        self._template = template
+        self._made: JobSpec | None = None
+
+    @property
+    def id(self) -> str:
+        """The id it has or will have."""
+        return self._id
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self._task
+
+    @property
+    def spec(self) -> JobSpec:  # type: ignore[override]  # read only, unlike the slot of the class above
+        if self._made is None:
+            self._made = self._template(None).make(self._body, self._id)
+        return self._made
+
+    def spec_in(self, kit: QueueKit) -> JobSpec:
+        """See `NewJob.spec_in`."""
+        return self._template(kit).make(self._body, self._id)
 
 
 class Template:
@@ -77,14 +130,14 @@ class Template:
         self.asked = self.chosen_id is None and "unique" not in said
         self._fields = _fields(kit, task, queue, said, task_options, version)
 
-    def make(self, body: bytes) -> JobSpec:
-        """A job with this payload. Raises PayloadTooLarge."""
+    def make(self, body: bytes, id: str | None = None) -> JobSpec:
+        """A job with this payload, and with `id` if it has one already. Raises PayloadTooLarge."""
         if len(body) > self.limit:
             raise PayloadTooLarge(
                 f"payload of {self._fields['task']!r} has {len(body)} bytes, over the limit of {self.limit}:"
                 " store the data elsewhere and pass its id (QUEUEKIT_PAYLOAD_LIMIT)"
             )
-        return JobSpec(id=self.chosen_id or ids.job_id(), body=body, **self._fields)
+        return JobSpec(id=id or self.chosen_id or ids.job_id(), body=body, **self._fields)
 
     def new(self, body: bytes) -> NewJob[Any]:
         """The same as a value to hand on."""

@@ -27,7 +27,7 @@ async def records(access: Access, at: Entry, queue: str, ids: Sequence[str]) -> 
     found = await at.ask(partial(at.store.get, queue, ids))
     if all(record is not None for record in found):
         return found
-    others = [place async for place in _trail(access, at, queue)]
+    others = [place async for place in trail(access, at, queue)]
     for place in [*others, elsewhere.own(access, at)] if others else []:
         missing = [n for n, record in enumerate(found) if record is None]
         if missing:
@@ -49,7 +49,7 @@ async def watch(access: Access, at: Entry, queue: str, id: str, timeout: int) ->
     found = await at.ask(partial(at.store.watch, queue, id, timeout))
     if found is not None:
         return found
-    others = [place async for place in _trail(access, at, queue)]
+    others = [place async for place in trail(access, at, queue)]
     for place in others:
         left = max(0, round((deadline - clock.monotonic()) * 1000))
         found = await place.entry.ask(partial(place.entry.store.watch, queue, id, left))
@@ -65,7 +65,7 @@ async def change(access: Access, at: Entry, queue: str, one: Change) -> Changed:
         answer = await _changed(at, queue, one)
         if answer.no is not No.MOVED:
             return answer
-        async for place in _trail(access, at, queue):
+        async for place in trail(access, at, queue):
             there = await _changed(place.entry, queue, one)
             if there.no is not No.MOVED:
                 return there
@@ -80,7 +80,7 @@ async def change(access: Access, at: Entry, queue: str, one: Change) -> Changed:
 async def home(access: Access, at: Entry, queue: str) -> Entry:
     """The store that a queue of the own one is configured in: where it lives, or where it goes. Raises Moved."""
     here = at
-    async for place in _trail(access, at, queue):
+    async for place in trail(access, at, queue):
         here = place.entry
         if (await here.ask(partial(here.store.conf, queue))).home in (Home.HERE, Home.ARRIVING):
             return here
@@ -92,7 +92,7 @@ async def locate(access: Access, at: Entry, id: str) -> list[JobRecord]:
     found = await at.ask(partial(at.store.locate, id))
     if found:
         return found
-    for place in await _linked(access, at):
+    for place in await linked(access, at):
         found += await place.entry.ask(partial(place.entry.store.locate, id))
     return found
 
@@ -103,7 +103,7 @@ async def _changed(at: Entry, queue: str, one: Change) -> Changed:
         return (await at.ask(partial(at.store.change, queue, [one], op)))[0]
 
 
-async def _trail(access: Access, at: Entry, queue: str) -> AsyncIterator[Place]:
+async def trail(access: Access, at: Entry, queue: str) -> AsyncIterator[Place]:
     """The stores a queue went to or comes from, beginning behind the own one."""
     here, came, seen = elsewhere.own(access, at), None, {access.settings.url}
     for _ in range(_HOPS):
@@ -119,13 +119,13 @@ async def _trail(access: Access, at: Entry, queue: str) -> AsyncIterator[Place]:
         here, came = there, here
 
 
-async def _linked(access: Access, at: Entry) -> list[Place]:
+async def linked(access: Access, at: Entry) -> list[Place]:
     """Every store that a queue of the own one went to or comes from. *Cost* O(queues), once in a few seconds."""
     known = access.roads.links
     if known is None or clock.monotonic() >= known[0]:
         roads = dict[str, Road]()
         for queue in await at.ask(at.store.queues):
-            async for place in _trail(access, at, queue):
+            async for place in trail(access, at, queue):
                 roads.setdefault(place.road.url, place.road)
         known = access.roads.links = (clock.monotonic() + REMEMBERED, tuple(roads.values()))
     return [Place(await access.beside(road.url, road.origin).opened(at), road) for road in known[1]]

@@ -49,6 +49,7 @@ class Settings:
     dashboard_token: str | None = None
     require_provider: bool = False
     preset: str | None = None  # defaults of jobs under a name: queuekit.domain.presets
+    timezone: str = "UTC"  # of schedules that name none
     notes: tuple[str, ...] = ()  # what a person should be told at the first use, as warnings
     file: str | None = None  # the configuration file that was read
     file_tables: Tables = field(default_factory=dict, hash=False)  # its tables as parsed: kit, profiles, queues, …
@@ -74,7 +75,7 @@ class Settings:
         in_env = {
             row.field: Given(variables[row.name], row.name, from_file=False) for row in TABLE if row.name in variables
         }
-        given = source.given() | mapped | in_env
+        given = ({} if framework is None else dict(framework.defaults)) | source.given() | mapped | in_env
         values = check(given)
         choice = choose(values, given, production)
         if production is not None:

@@ -26,10 +26,12 @@ _TABLES: Final = {"QUEUES": "queues", "PROFILES": "profiles", "IMPORTS": "import
 class Mapped:
     """A framework's settings, between the environment and the configuration file.
 
-    `production` says why the silent SQLite default is refused; None: it is not, unless somebody says so.
+    `production` says why the silent SQLite default is refused; None: it is not, unless somebody says so. `defaults` are
+    the framework's words for the same, where neither it nor the file says anything of queuekit.
     """
 
     given: Mapping[str, Given] = field(default_factory=dict)
+    defaults: Mapping[str, Given] = field(default_factory=dict)
     tables: Tables = field(default_factory=dict)
     production: str | None = None
 

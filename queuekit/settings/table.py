@@ -131,6 +131,15 @@ def _preset(value: object) -> object:
     return preset_name(value)
 
 
+def _timezone(value: object) -> object:
+    from queuekit.domain.timetable.values import zone_name  # where one is set only, as above
+
+    try:
+        return zone_name(value, "")
+    except InvalidOption as error:
+        raise ValueError(str(error).rpartition("no time zone: ")[2]) from None
+
+
 TABLE = (
     Variable("QUEUEKIT_URL", "url"),
     Variable("QUEUE_PROVIDER", "provider", str, _lower),
@@ -167,6 +176,7 @@ TABLE = (
     Variable("QUEUEKIT_DASHBOARD_TOKEN", "dashboard_token", secret=True, in_file=False),
     Variable("QUEUEKIT_REQUIRE_PROVIDER", "require_provider", bool),
     Variable("QUEUEKIT_PRESET", "preset", str, _preset),
+    Variable("QUEUEKIT_TIMEZONE", "timezone", str, _timezone),
 )
 VARIABLES = tuple(row.name for row in TABLE)
 SECRETS = frozenset(row.field for row in TABLE if row.secret)

@@ -13,6 +13,7 @@ print(*sys.modules)
 """
 NEVER = (
     *("queuekit.runtime", "queuekit.cli", "queuekit.testing", "queuekit.dashboard", "queuekit.contrib"),
+    *("apscheduler", "cronsim", "queuekit.domain.timetable", "queuekit.producing.scheduling"),
     *("pydantic", "typer", "rich", "click", "uvloop", "multiprocessing", "hypothesis", "starlette", "jinja2"),
 )
 OURS = {"sqlite": 88, "redis": 88, "mongo": 96}  # modules of queuekit and of its backend: about a millisecond each

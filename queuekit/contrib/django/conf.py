@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from django.conf import settings
 
 from queuekit.errors import ConfigError
 from queuekit.settings.mapped import Mapped, mapped
+from queuekit.settings.table import Given
 
 OWN: Final = ("APP", "ON_COMMIT", "AUTODISCOVER")  # keys that Django alone knows
 
@@ -26,7 +28,11 @@ def said() -> Mapping[str, Any]:
 def framework() -> Mapped:
     """What of it is not Django's own, for a kit's settings. Raises ConfigError, with the nearest name."""
     production = None if settings.DEBUG else "DEBUG=False"
-    return mapped(said(), show=_shown, style="short", extra=OWN, production=production)
+    found = mapped(said(), show=_shown, style="short", extra=OWN, production=production)
+    if not settings.is_overridden("TIME_ZONE"):  # Django's own default is Chicago, which nobody chose
+        return found
+    zone = Given(settings.TIME_ZONE, "settings.TIME_ZONE", from_file=False, mapped=True)
+    return replace(found, defaults={"timezone": zone})
 
 
 def app() -> str | None:

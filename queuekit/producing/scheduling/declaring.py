@@ -1,0 +1,165 @@
+"""Writing what a kit declares, where it changed: for a worker's start, and for `schedules sync`.
+
+Any number of processes may do it at once: what they write is the same, and who comes second finds it done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from queuekit.domain.redact import redact
+from queuekit.domain.schedule import ScheduleRecord
+from queuekit.domain.scheduled import Definition, Layer
+from queuekit.errors import Conflict, Moved, SchemaMismatch
+from queuekit.producing.access import Entry
+from queuekit.producing.schedules import Schedule
+from queuekit.producing.scheduling import finding, verbs
+from queuekit.producing.scheduling.declared import Declaration, declarations
+from queuekit.producing.scheduling.editing import rewritten
+from queuekit.producing.scheduling.finding import Found
+from queuekit.producing.scheduling.gate import fires_here
+from queuekit.producing.scheduling.root import Root, schedules_in, scheduling
+
+if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
+
+_log = logging.getLogger("queuekit")
+_TRIES: Final = 50
+_ASKED: Final = 100  # ids a call: an answer may hold a payload each
+
+
+@dataclass(slots=True, kw_only=True)
+class Written:
+    """What became of declarations, by id."""
+
+    written: list[str] = field(default_factory=list)  # new, or changed
+    unchanged: list[str] = field(default_factory=list)
+    later: set[str] = field(default_factory=set)  # queues to try again: they are on their way between two stores
+    refused: dict[str, str] = field(default_factory=dict)  # a newer queuekit wrote them: why
+
+
+async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | None = None) -> Written:
+    """Write the declared schedules of these queues (None: of all) whose declaration is not the stored one.
+
+    Raises ConfigError for a declaration that cannot be, Unsupported where schedules are declared and the store keeps
+    none. *Cost* one round trip a queue and hundred schedules; O(queues) once for what is new.
+    """
+    wanted = declarations(kit, queues)
+    answer = Written()
+    if not wanted:
+        return answer
+    scheduling(at)
+    layers = {one.id: one.layer(kit) for one in wanted}
+    for queue in dict.fromkeys(one.queue for one in wanted):
+        mine = [one for one in wanted if one.queue == queue]
+        if queues is not None and not await fires_here(kit, at, queue):
+            answer.later.add(queue)
+            continue
+        try:
+            await _declare(kit, at, queue, mine, layers, answer)
+        except Moved as moved:
+            _log.info("queue %s: its schedules are not written yet: %s", queue, redact(str(moved)))
+            answer.later.add(queue)
+    if answer.written:
+        _log.info("schedules were written: %s", ", ".join(answer.written))
+    return answer
+
+
+async def orphans(kit: QueueKit, at: Entry) -> list[Schedule]:
+    """Stored schedules that a kit of this name declared, and this one declares no more. Only people remove them: while
+    two versions of an application run, each finds the other's.
+    """
+    if not schedules_in(at.store):
+        return []
+    declared = {one.id for one in declarations(kit)}
+    return [one for one in await verbs.every(kit, at) if one.id not in declared and _mine(kit, one)]
+
+
+async def prune(kit: QueueKit, at: Entry, found: Iterable[Schedule]) -> list[str]:
+    """Remove orphans, if nobody declared them anew meanwhile; their ids."""
+    declared = {one.id for one in declarations(kit)}
+    return [one.id for one in found if one.id not in declared and await verbs.delete(kit, at, one.ref)]
+
+
+def _mine(kit: QueueKit, schedule: Schedule) -> bool:
+    return schedule.declared is not None and schedule.declared["by"] == kit.name
+
+
+async def _declare(
+    kit: QueueKit, at: Entry, queue: str, mine: Sequence[Declaration], layers: dict[str, Layer], answer: Written
+) -> None:
+    """All of one queue."""
+    stored = await _stored(at, queue, [one.id for one in mine])
+    missing = [one.id for one in mine if one.id not in stored]
+    elsewhere = await _elsewhere(kit, at, missing) if missing else {}
+    for one in mine:
+        record = stored.get(one.id)
+        try:
+            if record is not None and _same(record, layers[one.id]):
+                answer.unchanged.append(one.id)
+                continue
+            begin = Root(kit.access, at)
+            found = elsewhere.get(one.id) if record is None else Found(begin, at, record)
+            written = await _declared(kit, at, one, layers[one.id], found)
+            (answer.written if written else answer.unchanged).append(one.id)
+        except SchemaMismatch as error:
+            _log.warning("schedule %s of queue %s is not declared: %s", one.id, queue, error)
+            answer.refused[one.id] = str(error)
+
+
+async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, found: Found | None) -> bool:
+    """Whether anything was written. `found`: as it was just now."""
+    for attempt in range(_TRIES):
+        if attempt or (found is not None and verbs.passing(found.record)):
+            found = await verbs.settled(kit, at, one.id)
+        if found is None:
+            made = await verbs.created(
+                kit, at, one.id, one.queue, Definition(anchor=0, declared=layer), may_be_over=True
+            )
+            if made is not None:
+                return True
+        elif found.record.queue != one.queue:
+            _log.info("schedule %s goes from queue %s to %s", one.id, found.record.queue, one.queue)
+            await verbs.move(found, one.queue)
+        else:
+            edited = await verbs.edited(found, partial(_redeclared, layer))
+            if edited is not None:
+                return edited
+    raise Conflict(f"schedule {one.id!r} changes all the time: {_TRIES} tries lost")
+
+
+def _redeclared(layer: Layer, record: ScheduleRecord, before: Definition, now: int) -> ScheduleRecord | None:
+    if before.declared is not None and before.declared.digest == layer.digest:
+        return None
+    return rewritten(record, before, before.redeclared(layer), now)
+
+
+def _same(record: ScheduleRecord, layer: Layer) -> bool:
+    definition = Definition.load(record.definition)
+    if definition.leaving is not None or definition.coming is not None:
+        return False
+    return definition.declared is not None and definition.declared.digest == layer.digest
+
+
+async def _stored(at: Entry, queue: str, ids: Sequence[str]) -> dict[str, ScheduleRecord]:
+    found = dict[str, ScheduleRecord]()
+    for begin in range(0, len(ids), _ASKED):
+        asked = ids[begin : begin + _ASKED]
+        for record in await at.ask(partial(scheduling(at).get_schedules, queue, asked)):
+            if record is not None:
+                found[record.id] = record
+    return found
+
+
+async def _elsewhere(kit: QueueKit, at: Entry, ids: Sequence[str]) -> dict[str, Found]:
+    """Schedules of these ids in whatever queue of the own store. Raises Conflict where two have one."""
+    everywhere: dict[str, list[Found]] = {}
+    for queue in await at.ask(at.store.queues):
+        for name, record in (await _stored(at, queue, ids)).items():
+            everywhere.setdefault(name, []).append(Found(Root(kit.access, at), at, record))
+    found = {name: finding.only(places, name) for name, places in everywhere.items()}
+    return {name: place for name, place in found.items() if place is not None}

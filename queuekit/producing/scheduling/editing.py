@@ -1,0 +1,146 @@
+"""Changes of stored schedules: read, edited, written if nobody wrote between, and again until it is so.
+
+What `next` becomes with an edit is decided here; the rest of an edit stands with its verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeAlias
+
+from queuekit import clock
+from queuekit.domain.schedule import ScheduleRecord
+from queuekit.domain.scheduled import MANUAL, Definition
+from queuekit.errors import Conflict, Moved
+from queuekit.producing import seeking
+from queuekit.producing.access import Entry
+from queuekit.producing.scheduling.finding import Found
+from queuekit.producing.scheduling.root import Root, scheduling
+
+Change: TypeAlias = Callable[[ScheduleRecord, Definition, int], ScheduleRecord | None]
+
+_TRIES: Final = 50  # of a compare-and-set; each loser means that somebody else's write, or a firing, was kept
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds
+
+
+class Passing(Exception):
+    """The schedule is changing its queue: whoever wanted something else first goes on with that."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__(found.record.id)
+        self.found = found
+
+
+async def edit(found: Found, change: Change) -> tuple[ScheduleRecord | None, bool]:
+    """The record after `change`, which answers None where nothing is to do, and whether anything was written.
+
+    (None, False): the schedule is gone. Raises Moved while its queue is on its way for longer than a call may last,
+    Passing while it changes its queue, Conflict where others never let one through.
+    """
+    at, record, ways = found.at, found.record, Ways(found.root)
+    for _ in range(_TRIES):
+        definition = Definition.load(record.definition)
+        if definition.leaving is not None or definition.coming is not None:
+            raise Passing(Found(found.root, at, record))
+        wanted = change(record, definition, await store_now(at, record.queue))
+        if wanted is None:
+            return record, False
+        try:
+            return await at.ask(partial(scheduling(at).put_schedule, record.queue, wanted)), True
+        except Conflict:
+            read = await stored(at, record.queue, record.id)
+            if read is None:
+                return None, False
+        except Moved as moved:
+            at = await ways.on(record.queue, moved)
+            read = await stored(at, record.queue, record.id)  # None: it has not come over yet
+        record = read or record
+    raise Conflict(f"schedule {found.record.queue}/{found.record.id} changes all the time: {_TRIES} tries lost")
+
+
+class Ways:
+    """One call's way behind a queue that moves."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._deadline = clock.monotonic() + root.at.within
+        self._pause = _FIRST_PAUSE
+        self._last: Entry | None = None
+
+    async def on(self, queue: str, moved: Moved) -> Entry:
+        """Where to try next, behind a pause if we were there. Raises Moved when the time of a call is over."""
+        at = await self._home(queue, moved)
+        if at is self._last:
+            if clock.monotonic() >= self._deadline:
+                raise Moved(
+                    f"queue {queue!r} is on its way between two stores, its schedules with it: nothing was changed, try"
+                    " again (queuekit migrate --resume if no mover runs)",
+                    to=moved.to,
+                ) from moved
+            await self._root.at.sleep(self._pause)
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._last = at
+        return at
+
+    async def _home(self, queue: str, moved: Moved) -> Entry:
+        try:
+            return await seeking.home(self._root.access, self._root.at, queue)
+        except Moved:
+            if moved.to is None or self._last is None:
+                return self._root.at
+            return self._last
+
+
+async def stored(at: Entry, queue: str, id: str) -> ScheduleRecord | None:
+    """One record of one store."""
+    return (await at.ask(partial(scheduling(at).get_schedules, queue, [id])))[0]
+
+
+async def store_now(at: Entry, queue: str) -> int:
+    """The store's clock: the one that firing goes by."""
+    return (await at.ask(partial(scheduling(at).due, queue, 0))).now
+
+
+def rewritten(record: ScheduleRecord, before: Definition, after: Definition, now: int) -> ScheduleRecord:
+    """The record with an edited definition. Its next slot stays where the rule does; so does one that is due now and
+    is a slot of the new rule too. Else it is the first one to come of the new rule.
+    """
+    if not fires(after):
+        next_at = None
+    elif fires(before) and before.rule == after.rule and before.anchor == after.anchor:
+        next_at = record.next
+    else:
+        next_at = _next(record, after, now)
+    return replace(record, definition=after.dump(), next=next_at)
+
+
+def fires(definition: Definition) -> bool:
+    """Whether it fires at all: it is not paused, and not on its way to another queue."""
+    return definition.paused is None and definition.leaving is None and definition.coming is None
+
+
+def _next(record: ScheduleRecord, definition: Definition, now: int) -> int | None:
+    table, anchor, due = definition.timetable, definition.anchor, record.next
+    if table.count is not None and record.fired >= table.count:
+        return None
+    if due is not None and due <= now and table.after(due - 1, anchor) == due:
+        return due
+    first = table.first(now, anchor)
+    if first is None or first > now:
+        return first if first is None or first > _fired(record) else table.after(_fired(record), anchor)
+    fired = _fired(record)  # a moment ago, as `first` allows: not twice
+    return first if (record.fired == 0 or 0 < fired < first) else table.after(max(now, fired), anchor)
+
+
+def _fired(record: ScheduleRecord) -> int:
+    """The slot of the last job; 0 where that is not known."""
+    _, at, slot = (record.last_job or "").rpartition("@")
+    if not at or slot.startswith(MANUAL):
+        return 0
+    try:
+        return clock.to_ms(datetime.fromisoformat(slot))
+    except ValueError:
+        return 0
