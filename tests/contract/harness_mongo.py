@@ -71,7 +71,7 @@ class MongoHarness(Harness):
         client: MongoClient[dict[str, Any]] = MongoClient(self.url)
         with client:
             database = client.get_default_database()
-            for name in ("queuekit_jobs", "queuekit_jobs_queues", "queuekit_jobs_workers"):
+            for name in ("queuekit_jobs", "queuekit_jobs_queues", "queuekit_jobs_workers", "queuekit_jobs_schedules"):
                 database[name].delete_many({"_id": {"$gte": self.namespace, "$lt": self.namespace + "~"}})
 
 

@@ -35,7 +35,7 @@ def full(mongo_url: str) -> Iterator[MongoStore]:
         _fill(store, queue)
     yield store
     port: Any = store.room.port
-    for name in ("explain", "explain_queues", "explain_workers"):
+    for name in ("explain", "explain_queues", "explain_workers", "explain_schedules"):
         port._database.drop_collection(name)
     direct(store.close())
 

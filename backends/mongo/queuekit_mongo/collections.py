@@ -16,6 +16,7 @@ STORE: Final = "#store"  # the document of the whole store: store_id, schema; "#
 JOBS: Final = "jobs"
 QUEUES: Final = "queues"
 WORKERS: Final = "workers"
+SCHEDULES: Final = "schedules"
 
 BY_ID: Final = "_id_"
 LINE: Final = "line"
@@ -24,6 +25,8 @@ KEPT: Final = "kept"
 UNIQUE: Final = "unique"
 EXPIRY: Final = "expiry"
 TTL: Final = "ttl"
+DUE: Final = "due"
+MAKING: Final = "making"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,12 @@ INDEXES: Final = {
     ),
     QUEUES: (),
     WORKERS: (Index(name=TTL, keys=_keys("expire_at"), present="expire_at", ttl=0),),
+    SCHEDULES: (
+        # Neither paused nor over, by their next slot.
+        Index(name=DUE, keys=_keys("queue", "next", "_id"), present="next"),
+        # Fired, with jobs to be set free: for milliseconds, and only where there are no transactions.
+        Index(name=MAKING, keys=_keys("queue", "making.at"), present="making.at"),
+    ),
 }  # fmt: skip
 
 
@@ -88,6 +97,9 @@ class Names:
         return f"{self.namespace}/{queue}"
 
     def job(self, queue: str, id: str) -> str:
+        return f"{self.namespace}/{queue}/{id}"
+
+    def schedule(self, queue: str, id: str) -> str:
         return f"{self.namespace}/{queue}/{id}"
 
     def totals(self, queue: str) -> str:

@@ -59,7 +59,7 @@ JOB_FIELDS: Final = (
     "task", "version", "body", "priority", "options", "state", "line", "place", "run_at", "rev", "epoch", "claims",
     "failures", "snoozes", "crashes", "token", "worker", "claimed_at", "at", "was", "cancel", "progress", "logs",
     "said", "errors", "result", "reason", "keep", "keep_completed", "keep_failed", "awaited", "care", "uniq", "group",
-    "expires_at", "expiry", "trace", "out", "known", "back",
+    "expires_at", "expiry", "trace", "out", "known", "back", "making",
 )  # fmt: skip
 
 

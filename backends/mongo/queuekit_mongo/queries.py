@@ -28,7 +28,7 @@ def head(jobs: str, queue: str) -> Pipe:
     The document of the store is always there, so the time is too; `$unionWith` reads the other collection.
     """
     return Pipe(
-        room=QUEUES, index=BY_ID, stages=[*_told(queue), {"$unionWith": {"coll": jobs, "pipeline": _due(queue)}}]
+        room=QUEUES, index=BY_ID, stages=[*told(queue), {"$unionWith": {"coll": jobs, "pipeline": _due(queue)}}]
     )
 
 
@@ -41,13 +41,13 @@ def look(jobs: str, queues: str, queue: str, limit: int) -> Pipe:
             {"$match": wanted.filter},
             {"$sort": dict(wanted.sort)},
             {"$limit": limit},
-            {"$unionWith": {"coll": queues, "pipeline": _told(queue)}},
+            {"$unionWith": {"coll": queues, "pipeline": told(queue)}},
             {"$unionWith": {"coll": jobs, "pipeline": _due(queue)}},
         ],
     )  # fmt: skip
 
 
-def _told(queue: str) -> list[Document]:
+def told(queue: str) -> list[Document]:
     return [{"$match": {"_id": {"$in": [STORE, queue]}}}, {"$set": {"now": {"$toLong": "$$NOW"}}}]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from queuekit_mongo.collections import JOBS, QUEUES, Names, after_slash
+from queuekit_mongo.collections import JOBS, QUEUES, SCHEDULES, Names, after_slash
 from queuekit_mongo.port import MongoPort, Stream
 from queuekit_mongo.replies import StreamLost
 
@@ -108,7 +108,7 @@ class Listeners:
 
 
 def work_stages(names: Names, queues: Sequence[str]) -> list[dict[str, Any]]:
-    """What may give a consumer work: jobs inserted, jobs put on a line, a configuration changed."""
+    """What may give a consumer work: jobs inserted, jobs put on a line, schedules put, a configuration changed."""
     keys = [names.queue(queue) for queue in queues]
     jobs = "|".join(re.escape(key) for key in keys)
     return [
@@ -127,6 +127,14 @@ def work_stages(names: Names, queues: Sequence[str]) -> list[dict[str, Any]]:
                         "$or": [
                             {"updateDescription.updatedFields.line": {"$exists": True}},
                             {"updateDescription.updatedFields.run_at": {"$exists": True}},
+                        ],
+                    },
+                    {
+                        "ns.coll": names.collection(SCHEDULES),
+                        "documentKey._id": {"$regex": f"^(?:{jobs})/"},
+                        "$or": [
+                            {"operationType": "insert"},
+                            {"updateDescription.updatedFields.put": {"$exists": True}},
                         ],
                     },
                     {

@@ -19,6 +19,8 @@ from queuekit_mongo.collections import JOBS, QUEUES, after_slash
 from queuekit_mongo.documents import GONE, OUT, Document
 from queuekit_mongo.port import MongoPort
 from queuekit_mongo.replies import Contended
+from queuekit_mongo.store import schedules
+from queuekit_mongo.store.locks import freeze
 from queuekit_mongo.store.moving import atomic, number, queue_document
 from queuekit_mongo.store.room import CONF_AGE, FRESH, Room
 
@@ -40,6 +42,8 @@ async def authority(
     wanted = _Wanted(room, queue, epoch, by, home, to, places, add)
     await atomic(room, queue, wanted.write, by=by)
     room.forget(queue)
+    if home is not Home.HERE:
+        await freeze(room, queue)
     view = await room.view(queue)
     if home is not Home.HERE and not {"settles", "still"} <= view.doc.keys():
         if room.replica and home is not Home.ARRIVING:
@@ -49,6 +53,7 @@ async def authority(
             raise Conflict(f"queue {queue}: another mover has taken it meanwhile")
     if home is Home.GONE:
         await _drop_keys(room, queue)
+        await schedules.drop(room, queue)
     if home is Home.GONE or (home is Home.HERE and to is None):
         await _drop_journal(room, queue, int(view.doc.get("era", 0)))
     view = await room.view(queue)

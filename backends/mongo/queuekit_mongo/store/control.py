@@ -17,6 +17,7 @@ from queuekit_mongo.collections import JOBS, KEPT, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import GONE, OWN, STUB_KEPT, Document
 from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Find
+from queuekit_mongo.store import schedules
 from queuekit_mongo.store.delayed import expire
 from queuekit_mongo.store.room import Room, View
 
@@ -190,6 +191,7 @@ async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tupl
         raise Conflict(f"queue {queue} is on the move: end that first, with migrate --resume or --abort")
     if not force and await room.port.count(Find(room=JOBS, filter=pages.timed(key, "active"), index=TIMER, limit=1)):
         raise Conflict(f"queue {queue} has active jobs: stop its workers first, or force")
+    await schedules.drop(room, queue)  # first, or they would make new jobs meanwhile
     docs = await room.port.find(removals.everything(key, limit + 1))
     doomed = docs[:limit]
     if doomed:

@@ -151,7 +151,7 @@ class Call:
         deadline = self.room.port.monotonic() + self.room.options.timeout / 1000
         for round_ in range(ROUNDS):
             try:
-                todo, writes = await self.look() if look_first or round_ else (self._all(), [])
+                todo, writes = await self.look() if look_first or round_ else (self.distinct(), [])
             except Conflict:
                 await self._withdraw()
                 raise
@@ -187,7 +187,7 @@ class Call:
         if self.made:
             await self.room.port.delete(JOBS, queries.withdraw(sorted(self.made), self.op.token))
 
-    def _all(self) -> list[int]:
+    def distinct(self) -> list[int]:
         """Every spec whose id is not named twice; of equal ones the first."""
         first: dict[str, int] = {}
         for index, spec in enumerate(self.jobs):
@@ -250,12 +250,15 @@ class Call:
                     self.revived += 1
                     self.made.add(doc["_id"])
                     self.receipts[index] = Receipt(spec.id, True)
-        writes += [queries.revive_stub(old, doc) for old, doc in revived]  # a later spec may have replaced its content
+        writes += [self.revive(old, doc) for old, doc in revived]  # a later spec may have replaced its content
         keys = [write for old, _ in revived for write in kept_key(self.room, self.queue, old, self.now)]
         self.passes_key = bool(keys)
         writes += keys
         writes += [queries.drafted(draft.old, draft.update()) for draft in drafts.values()]
         return todo
+
+    def revive(self, old: Document, doc: Document) -> Write:
+        return queries.revive_stub(old, doc)
 
     def _stands(self, old: Document, index: int, held: dict[str, Document]) -> bool:
         """Whether a document is what this spec meets: a job, or what this very call left of one.

@@ -154,6 +154,7 @@ class Room:
         self.crowds: dict[str, float] = {}  # until when many are taken to want the first jobs of a queue
         self.chosen: dict[str, set[str]] = {}  # jobs that calls of this store are claiming just now
         self.joined: WeakSet[Any] = WeakSet()  # clients of callers that were seen to be of this very store
+        self.ended: set[str] = set()  # locks of schedules whose call here ended without a word
         self.gates = count(random.randrange(1 << 30))  # noqa: S311  which gate is next: those of one process never meet
         self.listeners = Listeners(port, names)
         self._views: dict[str, View] = {}
