@@ -9,6 +9,8 @@ from functools import cache, lru_cache
 from itertools import takewhile
 from zoneinfo import ZoneInfo, available_timezones
 
+import pytest
+
 from queuekit.domain.timetable import Timetable
 from tests.zones.changes import Turning, turnings
 from tests.zones.crontab import Change, Entry, Tick, ticks, walk
@@ -31,6 +33,7 @@ RULES = (
 SECONDS = ("30 15 2 * * *", "*/20 30 2 * * *", "0 0 0 * * *", "15 */30 * * * *", "*/30 * 1-3 * * *", "5 0 0,3 * * *")
 
 
+@pytest.mark.timeout(3600 if FULL else 120)
 def test_every_changed_clock_fires_as_the_minute_walk_says() -> None:
     compared = slots = 0
     for turning in chosen():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -56,4 +57,4 @@ class Written:
         return self.cadence.after(moment, anchor)
 
     def to_json(self) -> dict[str, Any]:
-        return self.plain
+        return deepcopy(self.plain)

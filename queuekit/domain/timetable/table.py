@@ -12,7 +12,8 @@ from typing import Any, Final, Literal
 
 from queuekit.domain.duration import format_duration
 from queuekit.domain.schedule import FIRE_MAX
-from queuekit.domain.timetable.cadence import Cadence, Once
+from queuekit.domain.timetable.cadence import Cadence, Every, Once
+from queuekit.domain.timetable.combined import Written
 from queuekit.domain.timetable.given import parsed
 from queuekit.domain.timetable.values import slot_name
 
@@ -86,13 +87,12 @@ class Timetable:
         return None if slot is None or (self.end is not None and slot > self.end) else slot
 
     def first(self, now: int, anchor: int) -> int | None:
-        """The first slot of a schedule that is new, or goes on after a pause: none that has passed.
-        A start, or an `at`, that is at most a minute ago counts as now."""
-        since = now
-        begun = self.after(now - LEEWAY - 1, anchor) if self.start is None else self.start
-        if begun is not None and now - LEEWAY <= begun < now and (self.start is not None or self._single()):
-            since = begun
-        return self.after(since - 1, anchor)
+        """The first slot of a new schedule: none that has passed, but that a start, or a single moment, of the last
+        minute counts as now. One that was there before goes on with `after(now, anchor)`: it may have fired."""
+        begun = _begin(self.cadence) if self.start is None else self.start
+        if begun is not None and now - LEEWAY <= begun < now:
+            now = begun
+        return self.after(now - 1, anchor)
 
     def moments(self, n: int, after: int, anchor: int) -> list[int]:
         """The next `n` slots, fewer where it ends; `count` bounds them as if none had fired yet."""
@@ -126,9 +126,6 @@ class Timetable:
             return 0
         digest = hashlib.blake2b(f"{id}@{slot}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") * (self.jitter + 1) >> 64
-
-    def _single(self) -> bool:
-        return isinstance(self.cadence, Once)
 
     def _latest(self, next: int, now: int, anchor: int) -> Turn:
         """The latest slot that has come, if it is not too late; the ones before it are missed."""
@@ -170,3 +167,9 @@ class Timetable:
             else:
                 high = middle
         return low, passed, self.after(low, anchor)
+
+
+def _begin(cadence: Cadence) -> int | None:
+    while isinstance(cadence, Written):
+        cadence = cadence.cadence
+    return cadence.at if isinstance(cadence, Once) else cadence.start if isinstance(cadence, Every) else None
