@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from queuekit import ConfigError, InvalidName, InvalidOption, PayloadError, Priority, QueueKit, Unsupported, recipes
+from queuekit import ConfigError, InvalidName, InvalidOption, PayloadError, Priority, QueueKit, recipes
 from queuekit.compat import agenda
 from queuekit.compat.agenda import JobProcessor
 from queuekit.compat.agenda.border import before_label, to_ours
@@ -335,13 +335,6 @@ def test_what_cannot_be_is_refused_before_anything_is_written(later: JobProcesso
     with pytest.raises(InvalidOption, match="no state 'done'"):
         later.list_jobs(status="done")
     assert test_kit.jobs() == []
-
-
-def test_what_comes_with_schedules_says_so(later: JobProcessor) -> None:
-    with pytest.raises(Unsupported, match=r"queuekit 0\.2; until then"):
-        later.every("5 minutes", "data_cleanup")
-    with pytest.raises(Unsupported, match="Nothing is polled"):
-        JobProcessor(process_every="30 seconds")
 
 
 # ---------------------------------------------------------------- handlers, worker, end

@@ -456,8 +456,12 @@ def test_bad_calls_are_refused_before_anything_is_written(test_kit: TestKit) -> 
     queue = get_queue("q", kit=test_kit)
     with pytest.raises(PayloadError, match="object of named arguments"):
         queue.add("t", [1, 2])
-    with pytest.raises(Unsupported, match="repeat"):
-        queue.add("t", {}, {"repeat": {"cron": "* * * * *"}})
+    with pytest.raises(Unsupported, match="parent"):
+        queue.add("t", {}, {"parent": {"id": "1"}})
+    with pytest.raises(InvalidOption, match="either 'pattern'"):
+        queue.add("t", {}, {"repeat": {}})
+    with pytest.raises(InvalidOption, match="upsert_job_scheduler"):
+        get_queue("q", {"defaultJobOptions": {"repeat": {"every": 1000}}}, kit=test_kit)
     with pytest.raises(InvalidOption, match="name, data and opts"):
         queue.add_bulk([{"name": "t"}, {"nam": "t"}])
     with pytest.raises(InvalidOption, match="listen where the worker runs"):

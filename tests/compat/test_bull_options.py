@@ -129,10 +129,16 @@ def test_what_cannot_be_is_refused_with_the_way_out(said: dict[str, Any], match:
         parse_bull_options(said)
 
 
-@pytest.mark.parametrize("said", [{"repeat": {"every": 1000}}, {"parent": {"id": "1"}}, {"failParentOnFailure": True}])
+@pytest.mark.parametrize("said", [{"parent": {"id": "1"}}, {"failParentOnFailure": True}])
 def test_what_comes_later_says_so(said: dict[str, Any]) -> None:
     with pytest.raises(Unsupported, match=r"come with queuekit 0\.[23]; until then"):
         parse_bull_options(said)
+
+
+def test_what_repeats_is_no_option_of_one_job() -> None:
+    for said in ({"repeat": {"every": 1000}}, {"repeatJobKey": "k"}):
+        with pytest.raises(InvalidOption, match=r"upsert_job_scheduler|leave it out"):
+            parse_bull_options(said)
 
 
 def test_a_priority_beyond_ours_is_told_once(caplog: pytest.LogCaptureFixture) -> None:

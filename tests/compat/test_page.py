@@ -31,13 +31,21 @@ data = {"bookingId": "b", "customerId": "c", "customerEmail": "e", "bookingDate"
 job_processor.schedule_job(None, None, "booking_reminder", data)
 job_processor.run(burst=True)
 """
+CLEAN = """
+jobs.run(burst=True)
+for schedule in jobs.kit.schedules.all():
+    print(schedule.id, schedule.paused)
+"""
 RUN = {  # by its place on the page: what is run behind it, and what is said then
     0: ("", ["waiting", "'waiting': 1"]),
     1: (ADD, ["{'completed': 1}"]),
-    2: ("", ["True 5"]),
-    3: (REMIND, ["1h before 12:00: e"]),
+    2: ("", ["unknown ['daily', 'exchange-sync']"]),
+    3: ("", ["[('sync-screener', ''), ('clean-up', 'switched off in its configuration')]"]),
+    4: ("", ["True 5"]),
+    5: (REMIND, ["1h before 12:00: e"]),
+    6: (CLEAN, ["cleaned up sessions", "digest", "disabled"]),
 }
-TABLES = re.findall(r"## (A queue|A worker|The job processor)\n(.*?)(?=\n## )", PAGE, re.DOTALL)
+TABLES = re.findall(r"## (A queue|A worker|Job schedulers|The job processor)\n(.*?)(?=\n## )", PAGE, re.DOTALL)
 
 
 def test_every_program_of_the_page_is_run_here() -> None:
@@ -63,7 +71,7 @@ def test_every_name_of_the_tables_is_there() -> None:
         *dir(bull), *dir(agenda), *dir(bull.Queue), *dir(bull.Job), *dir(bull.QueueManager), *dir(Worker),
         *dir(agenda.JobProcessor),
     }  # fmt: skip
-    assert len(TABLES) == 3
+    assert len(TABLES) == 4
     assert len(named) > 40
     assert named - there - {"queuekit", "Worker"} == set()
     assert [name for name in bull.__all__ if not hasattr(bull, name)] == []
@@ -87,14 +95,14 @@ def test_the_presets_stand_on_the_page_as_they_are() -> None:
 def test_the_public_names_are_these() -> None:
     """Who changes these lists changes what ported code relies on, and says so in CHANGELOG.md."""
     assert sorted(bull.__all__) == [
-        "Envelope", "Job", "JobProcessor", "Queue", "QueueHealth", "QueueManager", "QueuePriority", "QueueProfile",
-        "UnrecoverableError", "Worker", "aget_all_queues_health", "aget_queue_health", "create_worker",
-        "get_all_queues_health", "get_queue", "get_queue_health", "on_worker_event", "parse_bull_options",
+        "Envelope", "Job", "JobProcessor", "JobScheduler", "Queue", "QueueHealth", "QueueManager", "QueuePriority",
+        "QueueProfile", "SchedulerService", "UnrecoverableError", "Worker", "aget_all_queues_health",
+        "aget_queue_health", "create_worker", "get_all_queues_health", "get_queue", "get_queue_health", "on_worker_event", "parse_bull_options",
         "parse_bull_worker_options", "process", "processor", "use",
     ]  # fmt: skip
     assert sorted(agenda.__all__) == [
-        "JobList", "JobProcessor", "JobStatus", "QueueHealth", "aschedule_booking_reminders", "aschedule_job",
-        "aschedule_payment_reminders", "graceful_shutdown", "job_processor", "schedule_booking_reminders",
+        "JobList", "JobProcessor", "JobStatus", "QueueHealth", "aevery", "aschedule_booking_reminders", "aschedule_job",
+        "aschedule_payment_reminders", "every", "graceful_shutdown", "job_processor", "schedule_booking_reminders",
         "schedule_job", "schedule_payment_reminders", "setup_job_processors", "use",
     ]  # fmt: skip
     assert sorted(recipes.__all__) == [

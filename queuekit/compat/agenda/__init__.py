@@ -12,9 +12,11 @@ __all__ = [
     "JobProcessor",
     "JobStatus",
     "QueueHealth",
+    "aevery",
     "aschedule_booking_reminders",
     "aschedule_job",
     "aschedule_payment_reminders",
+    "every",
     "graceful_shutdown",
     "job_processor",
     "schedule_booking_reminders",
@@ -25,6 +27,8 @@ __all__ = [
 ]
 
 job_processor = JobProcessor()
+every = job_processor.every
+aevery = job_processor.aevery
 schedule_job = job_processor.schedule_job
 aschedule_job = job_processor.aschedule_job
 schedule_booking_reminders = job_processor.schedule_booking_reminders

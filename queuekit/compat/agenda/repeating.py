@@ -34,7 +34,7 @@ async def _one(door: Door, queue: str, interval: Interval, type: str, data: Any,
     rule, at_once = every_rule(interval, given)
     own: JobOptions = {} if priority is None else {"priority": to_ours(priority)}
     job = door.kit.queue(queue).make(type, payload_of(type, data), **own)
-    await door.op(lambda at: verbs.put(door.kit, at, type, job, rule, at_once=at_once))
+    await door.op(lambda at: verbs.ensure(door.kit, at, type, job, rule, at_once=at_once))
     return type
 
 

@@ -17,6 +17,8 @@ from queuekit.compat.bull.manager import Envelope, QueueManager
 from queuekit.compat.bull.options import parse_bull_options, parse_bull_worker_options
 from queuekit.compat.bull.processors import create_worker, on_worker_event, process, processor
 from queuekit.compat.bull.queue import Queue, get_queue
+from queuekit.compat.bull.schedulers import JobScheduler
+from queuekit.compat.bull.service import SchedulerService
 from queuekit.compat.current import use
 
 if TYPE_CHECKING:
@@ -26,11 +28,13 @@ __all__ = [
     "Envelope",
     "Job",
     "JobProcessor",
+    "JobScheduler",
     "Queue",
     "QueueHealth",
     "QueueManager",
     "QueuePriority",
     "QueueProfile",
+    "SchedulerService",
     "UnrecoverableError",
     "Worker",
     "aget_all_queues_health",

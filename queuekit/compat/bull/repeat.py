@@ -35,6 +35,9 @@ def scheduler_rule(repeat: Mapping[str, Any]) -> Repeat:
     from multiples of itself since 1970. Raises InvalidOption.
     """
     said = _checked(repeat)
+    for name in ("key", "job_id"):
+        if name in said:
+            raise InvalidOption(f"repeat: a job scheduler has its own id; leave {name!r} out")
     rule = _bounds(said)
     at_once = bool(said.get("immediately"))
     if "every" in rule and "start" not in rule:

@@ -35,6 +35,7 @@ class JobScheduler:
     end_date: int | None = None
     limit: int | None = None
     iteration_count: int = 0  # jobs it has made
+    paused: str | None = None  # why
     template: Mapping[str, Any] = field(default_factory=dict)  # data
 
     def to_json(self) -> dict[str, Any]:
@@ -75,23 +76,31 @@ def repeated(queue: Queue, name: str, data: Any, given: Mapping[str, Any]) -> Pl
     return _plan(queue, repeatable_key(name, repeat, given.get("job_id")), name, data, own, repeat)
 
 
+def checked(repeat: Options, options: Options | None) -> None:
+    """Raise InvalidOption for a rule or for options that cannot be. Zones and cron are read when they are written."""
+    scheduler_rule(repeat)
+    parse_bull_options(options)
+
+
 def key_of(name: str, repeat: Options, job_id: str | None) -> str:
     """The key of a repeated job."""
     return repeatable_key(name, repeatable_rule(repeat), job_id)
 
 
-async def write(door: Door, queue: Queue, plan: Plan) -> Job[Any]:
+async def write(door: Door, queue: Queue, plan: Plan, *, at_once: bool | None = None) -> Job[Any]:
     """Write a schedule; the next job of it, which is not there before its moment. Where none comes, since somebody
     paused it, the job's id is the schedule's.
     """
     from queuekit.domain.timetable import slot_name
     from queuekit.producing.scheduling import verbs
 
-    at_once = plan.repeat.at_once
-    written, _ = await door.op(lambda at: verbs.put(door.kit, at, plan.id, plan.job, plan.repeat.rule, at_once=at_once))
+    begin = plan.repeat.at_once if at_once is None else at_once
+    written, _ = await door.op(
+        lambda at: verbs.ensure(door.kit, at, plan.id, plan.job, plan.repeat.rule, at_once=begin)
+    )
     due = written.next_at
-    id = plan.id if due is None else f"{plan.id}@{slot_name(clock.to_ms(due))}"
-    handle = door.kit.job(id, queue=queue.name)
+    coming = plan.id if due is None else f"{plan.id}@{slot_name(clock.to_ms(due))}"
+    handle = door.kit.job(coming, queue=queue.name)
     return Job(handle, plan.job.task, plan.data, opts=plan.given, added=clock.now_ms())
 
 
@@ -102,9 +111,12 @@ async def get(door: Door, queue: Queue, key: str) -> JobScheduler | None:
 
 
 async def listing(door: Door, queue: Queue, start: int, end: int, asc: bool) -> list[JobScheduler]:
-    """Those from `start` to `end` (inclusive, -1: all) by their next moment; the latest first unless `asc`."""
+    """Those from `start` to `end` (inclusive, -1: all) by their next moment; the latest first unless `asc`, those that rest at the
+    end.
+    """
     found = [seen(queue, one) for one in await door.schedules("all", queue.name)]
     found.sort(key=lambda one: (one.next or 0, one.key), reverse=not asc)
+    found.sort(key=lambda one: one.next is None)
     return found[start : None if end < 0 else end + 1]
 
 
@@ -141,6 +153,7 @@ def seen(queue: Queue, schedule: Schedule) -> JobScheduler:
         end_date=at("end"),
         limit=rule.get("count"),  # type: ignore[arg-type]  # a whole number, as Timetable writes it
         iteration_count=schedule.fired,
+        paused=schedule.paused,
         template={"data": schedule.payload},
     )
 
