@@ -91,9 +91,14 @@ def touched(queue: str) -> Find:
     return Find(room=SCHEDULES, filter=there, index=BY_ID, fields=("rev", "lock", "making"))
 
 
-def all_of(queue: str) -> Document:
-    """The filter of whatever a queue has."""
-    return {"_id": under(queue)}
+def doom(queue: str, token: str) -> Write:
+    """Mark whatever a queue has, so that a late removal meets nothing that came after."""
+    return Write(filter={"_id": under(queue)}, update={"$set": {"doomed": token}}, many=True)
+
+
+def doomed(queue: str, token: str) -> Document:
+    """The filter of what was marked."""
+    return {"_id": under(queue), "doomed": token}
 
 
 # ------------------------------------------------------------------ writing
@@ -136,7 +141,7 @@ def take(key: str, rev: int, said: Document) -> Write:
 
 
 def _become(said: Document) -> Document:
-    gone = ("lock", *(name for name in ("next", "last_job") if name not in said))
+    gone = ("lock", "doomed", *(name for name in ("next", "last_job") if name not in said))
     return {"$set": said, "$unset": dict.fromkeys(gone, "")}
 
 

@@ -43,8 +43,12 @@ async def fire(room: Room, queue: str, firings: Sequence[Firing]) -> list[Fired]
     return [work.answers.get(firing.id) or Fired(id=firing.id, no=NoFire.CHANGED) for firing in firings]
 
 
-class _NoneLocked(QueueKitError):
+class _NoneLockedError(QueueKitError):
     """No schedule of a part could be locked: there is nothing to do in a transaction."""
+
+    def __init__(self, held: Held) -> None:
+        super().__init__("no schedule is free")
+        self.held = held
 
 
 class _Work:
@@ -86,7 +90,7 @@ class _Work:
             return await step(part)
         except Full:
             if len(part) == 1:
-                await self._refuse(part, NoFire.FULL)
+                await self._refuse(list(part), NoFire.FULL)
             self.most = 1
         except (Contended, Duplicate):
             self.look, self.most = True, max(1, len(part) // 2)
@@ -104,35 +108,37 @@ class _Work:
         return part
 
     async def _take(self, part: Mapping[str, Firing], session: Any = None) -> Held:
-        """Lock what is to be fired. What changed has its answer; what others have locked comes later."""
-        held = await self.lock.take({key: firing.rev for key, firing in part.items()}, session)
-        for key in held.lost:
-            self._answer(key, NoFire.CHANGED)
+        return await self.lock.take({key: firing.rev for key, firing in part.items()}, session)
+
+    def _sort(self, part: Mapping[str, Firing], held: Held) -> None:
+        """What changed has its answer; what others have locked comes later."""
         for key in part:
-            if key in self.left and key not in held.mine:
+            if key in held.lost:
+                self._answer(key, NoFire.CHANGED)
+            elif key not in held.mine:
                 self.left[key] = self.left.pop(key)  # to the end
-        return held
 
     def _answer(self, key: str, no: NoFire | None = None, receipts: Sequence[Receipt] = ()) -> None:
         firing = self.left.pop(key)
         self.answers[firing.id] = Fired(id=firing.id, no=no, receipts=tuple(receipts))
         self.applied = self.applied or no is None
 
-    async def _refuse(self, keys: Mapping[str, Firing], no: NoFire) -> None:
-        for key in list(keys):
+    async def _refuse(self, keys: Sequence[str], no: NoFire) -> None:
+        for key in keys:
             self._answer(key, no)
-        await self.lock.release(list(keys))
+        await self.lock.release(keys)
 
-    async def _enter(self, port: MongoPort, part: Mapping[str, Firing]) -> tuple[View, dict[str, Firing]]:
-        """The queue behind the locks, and which of the firings it takes now. Raises Moved."""
+    async def _enter(self, port: MongoPort, held: Held, part: Mapping[str, Firing]) -> tuple[View, dict[str, Firing]]:
+        """The queue behind the locks, and which of the locked firings it takes now. Raises Moved."""
         view = await seen(port, self.room, self.queue)
         no = elsewhere(view, self.queue)
         if no is not None:
-            await self.lock.release(list(part))
+            await self.lock.release(sorted(held.mine))
             raise no
+        mine = {key: firing for key, firing in part.items() if key in held.mine}
         if view.conf.to is None:
-            return view, dict(part)
-        return view, {k: one for k, one in part.items() if all(spec.unique is None for spec in one.jobs)}
+            return view, mine
+        return view, {k: one for k, one in mine.items() if all(spec.unique is None for spec in one.jobs)}
 
     def _call(self, port: MongoPort, view: View, part: Mapping[str, Firing]) -> tuple[_Batch, dict[str, slice]]:
         """The jobs of all firings as one call, and where each firing's are."""
@@ -147,31 +153,32 @@ class _Work:
     # ------------------------------------------------------------------ in one transaction
 
     async def _whole(self, part: Mapping[str, Firing]) -> bool:
-        mine: dict[str, Firing] = {}
+        locked: list[Held] = []
 
         async def lock(session: Any) -> None:
-            mine.clear()
-            held = await self._take(part, session)
-            mine.update({key: one for key, one in part.items() if key in held.mine})
-            if not mine:
-                raise _NoneLocked("no schedule is free")
+            locked[:] = [await self._take(part, session)]
+            if not locked[0].mine:
+                raise _NoneLockedError(locked[0])
 
-        async def work(port: MongoPort) -> tuple[_Batch, dict[str, slice]]:
-            view, taken = await self._enter(port, mine)
+        async def work(port: MongoPort) -> tuple[Held, _Batch, dict[str, slice]]:
+            held = locked[0]
+            view, taken = await self._enter(port, held, part)
             call, where = self._call(port, view, taken)
             if call.jobs:
                 await call.insert_all(look=self.look)
             writes = [self._fired(key, taken[key], call, where[key]) for key in sorted(taken)]
             if writes and (await port.bulk(SCHEDULES, writes)).met < len(writes):
                 raise Contended(f"queue {self.queue}: another call took a schedule over")
-            return call, where
+            return held, call, where
 
         try:
-            call, where = await self.room.port.joined(work, lock)
-        except _NoneLocked:
+            held, call, where = await self.room.port.joined(work, lock)
+        except _NoneLockedError as none:
+            self._sort(part, none.held)
             return False
         self.room.tally(self.queue, {"enqueued": len(call.made)} if call.made else {})
-        await self._done(mine, call, where)
+        self._sort(part, held)
+        await self._done(held, call, where)
         return True
 
     def _fired(self, key: str, firing: Firing, call: Call, where: slice, making: Document | None = None) -> Write:
@@ -179,11 +186,12 @@ class _Work:
         last = receipts[-1].id if receipts else None
         return slots.fired(key, firing, self.lock.token, now=call.now, last=last, making=making)
 
-    async def _done(self, part: Mapping[str, Firing], call: Call, where: Mapping[str, slice]) -> None:
-        for key in list(part):
-            if key in where:
-                self._answer(key, receipts=[call.receipts[i] for i in range(where[key].start, where[key].stop)])
-        await self._refuse({key: one for key, one in part.items() if key not in where}, NoFire.LATER)
+    async def _done(self, held: Held, call: Call, where: Mapping[str, slice]) -> None:
+        """Answer what was applied, and of the others that they come later."""
+        for key, own in where.items():
+            if key in self.left:
+                self._answer(key, receipts=[call.receipts[index] for index in range(own.start, own.stop)])
+        await self._refuse(sorted(held.mine - where.keys()), NoFire.LATER)
         self.room.marks.pop(self.queue, None)
         await self.room.flush(self.queue, age=TALLY_AGE)
 
@@ -191,24 +199,23 @@ class _Work:
 
     async def _apart(self, part: Mapping[str, Firing]) -> bool:
         held = await self._take(part)
+        self._sort(part, held)
         if not held.mine:
             return False
-        port = self.room.port
-        mine = {key: one for key, one in part.items() if key in held.mine}
-        view, taken = await self._enter(port, mine)
-        call, where = self._call(port, view, taken)
+        view, taken = await self._enter(self.room.port, held, part)
+        call, where = self._call(self.room.port, view, taken)
         if call.jobs:
-            await call.insert_pending(list(mine), self._still_mine)
+            await call.insert_pending(sorted(held.mine), self._still_mine)
         makings = {key: self._making(call, where[key]) for key in taken}
         writes = [self._fired(key, one, call, where[key], makings[key]) for key, one in sorted(taken.items())]
-        met = (await port.bulk(SCHEDULES, writes)).met if writes else 0
+        met = (await self.room.port.bulk(SCHEDULES, writes)).met if writes else 0
         applied = set(taken) if met == len(writes) else await self._applied(taken)
         docs = [{"_id": key, "making": making} for key, making in makings.items() if making is not None]
         await finish(self.room, self.queue, [doc for doc in docs if doc["_id"] in applied])
         for key in set(taken) - applied:
             self._answer(key, NoFire.CHANGED)
             await call.withdraw(range(where[key].start, where[key].stop))
-        await self._done({key: one for key, one in mine.items() if key in self.left}, call, where)
+        await self._done(held, call, where)
         return True
 
     def _making(self, call: _Batch, where: slice) -> Document | None:

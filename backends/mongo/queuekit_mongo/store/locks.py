@@ -55,7 +55,7 @@ class Lock:
         held = Held(lost={key for key, rev in wanted.items() if key not in docs or docs[key]["rev"] != rev})
         there = [docs[key] for key in wanted if key not in held.lost]
         held.mine = {doc["_id"] for doc in there if doc.get("lock", {}).get("token") == self.token}
-        await finish(self.room, self.queue, [doc for doc in there if "making" in doc])
+        await finish(self.room, self.queue, [doc for doc in docs.values() if "making" in doc])
         silent = [doc for doc in there if "lock" in doc and doc["_id"] not in held.mine and self._silent(doc["lock"])]
         if silent:
             await _end(self.room, silent)

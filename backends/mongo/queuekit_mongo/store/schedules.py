@@ -191,7 +191,9 @@ async def take_schedules(room: Room, queue: str, epoch: int, records: Sequence[S
 
 async def drop(room: Room, queue: str) -> None:
     """Remove all of a queue."""
-    await room.port.delete(SCHEDULES, slots.all_of(room.names.queue(queue)))
+    key, token = room.names.queue(queue), Lock(room, queue).token
+    if (await room.port.bulk(SCHEDULES, [slots.doom(key, token)])).met:
+        await room.port.delete(SCHEDULES, slots.doomed(key, token))
 
 
 def check(records: Sequence[ScheduleRecord], limit: int) -> None:
