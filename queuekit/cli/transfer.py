@@ -18,11 +18,12 @@ from queuekit.move.contents import Contents, check
 from queuekit.move.exporter import Exported
 from queuekit.move.exporter import export as write_jobs
 from queuekit.move.files import STANDARD, Source, writing
-from queuekit.move.importer import Imported, compare, take_in
+from queuekit.move.importer import Imported, compare, compare_schedules, take_in
 from queuekit.move.lines import FileError
 from queuekit.move.records import Digests
 from queuekit.move.values import MovingStore
 
+_OTHER = "there is another schedule of this id; it stays as it is"
 SHOWN = 20  # clashes listed on a terminal; all with --json
 
 Queues = Annotated[list[str] | None, typer.Option("--queue", "-Q", help="Only this queue; may be repeated.")]
@@ -40,6 +41,7 @@ InFile = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE where it exists.")]
 Still = Annotated[bool, typer.Option("--still", help="Fail, and leave no file, if anything changed meanwhile.")]
 Merge = Annotated[bool, typer.Option("--merge", help="Bring in what is missing, though other jobs of FILE are there.")]
+NoSchedules = Annotated[bool, typer.Option("--no-schedules", help="Leave the schedules out.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and compare only; nothing is written.")]
 
 
@@ -50,6 +52,7 @@ def export(
     state: States = None,
     overwrite: Overwrite = False,
     still: Still = False,
+    no_schedules: NoSchedules = False,
     json: Json = False,
 ) -> None:
     """Write jobs to a file of JSON lines (docs/export.md); the store goes on working."""
@@ -59,7 +62,13 @@ def export(
     with _ended_cleanly(), closing(meter), writing(file, overwrite=overwrite) as out:
         done = session.ask(
             write_jobs(
-                store, out.write, namespace=session.settings.namespace, queues=queues, states=states, told=meter.count
+                store,
+                out.write,
+                namespace=session.settings.namespace,
+                queues=queues,
+                states=states,
+                schedules=not no_schedules,
+                told=meter.count,
             )
         )
         if still and done.changed:
@@ -71,8 +80,8 @@ def export(
 
 
 def import_(
-    context: typer.Context, file: InFile, queue: Queues = None, merge: Merge = False, dry_run: DryRun = False,
-    json: Json = False,
+    context: typer.Context, file: InFile, queue: Queues = None, merge: Merge = False,
+    no_schedules: NoSchedules = False, dry_run: DryRun = False, json: Json = False,
 ) -> None:  # fmt: skip
     """Bring jobs of an export into the store, which goes on working; a file that is not whole is refused.
 
@@ -86,10 +95,15 @@ def import_(
         if missing:
             raise FileError(f"no queue {', '.join(missing)} in it; there are {', '.join(contents.queues) or 'none'}")
         if dry_run:
-            _tell_comparison(session, source, contents, queues)
+            _tell_comparison(session, source, contents, queues, schedules=not no_schedules)
         with closing(Meter(quiet=session.quiet or session.json)) as meter:
             store = cast("MovingStore", session.store())
-            done = session.ask(take_in(store, source.lines, contents, queues=queues, merge=merge, told=meter.count))
+            done = session.ask(
+                take_in(
+                    store, source.lines, contents, queues=queues, merge=merge, schedules=not no_schedules,
+                    told=meter.count,
+                )
+            )  # fmt: skip
     _tell_import(session, contents, done)
 
 
@@ -135,6 +149,7 @@ def _tell_export(session: Session, file: str, done: Exported) -> None:
                 "file": file,
                 "jobs": done.jobs,
                 "keys": done.keys,
+                "schedules": done.schedules,
                 "bytes": done.bytes,
                 "queues": {name: sums.as_dict() for name, sums in done.queues.items()},
                 "changed": done.changed,
@@ -143,10 +158,10 @@ def _tell_export(session: Session, file: str, done: Exported) -> None:
             }
         )
     elif quiet:
-        screen.tell(f"exported {done.jobs:,} jobs of {len(done.queues)} queues")
+        screen.tell(f"exported {done.jobs:,} jobs{_and(done.schedules)} of {len(done.queues)} queues")
     else:
         show_states(done.queues)
-        screen.say(f"exported {done.jobs:,} jobs of {len(done.queues)} queues to {file}")
+        screen.say(f"exported {done.jobs:,} jobs{_and(done.schedules)} of {len(done.queues)} queues to {file}")
     if done.changed:
         screen.tell(
             f"{', '.join(done.changed)} went on meanwhile: a job that changed may be in the file as it was, or be "
@@ -158,22 +173,36 @@ def _tell_export(session: Session, file: str, done: Exported) -> None:
         screen.tell(f"{name} lives in {to} now: export it there")
 
 
-def _tell_comparison(session: Session, source: Source, contents: Contents, queues: list[str]) -> NoReturn:
+def _and(schedules: int) -> str:
+    return f" and {schedules:,} schedules" if schedules else ""
+
+
+def _tell_comparison(
+    session: Session, source: Source, contents: Contents, queues: list[str], *, schedules: bool
+) -> NoReturn:
     found = session.ask(compare(session.store(), source.lines, contents, queues))
+    planned = session.ask(compare_schedules(session.store(), source.lines, contents, queues)) if schedules else {}
+    apart = [name for one in planned.values() for name in one.differ]
     differ = [name for one in found.values() for name in one.differ]
     partly = [name for name, one in found.items() if one.new and (one.same or one.differ)]
     if session.json:
         said = {name: {"new": one.new, "same": one.same, "differ": one.differ} for name, one in found.items()}
-        screen.show_json({"file": source.name, "jobs": contents.jobs, "ran": contents.ran, "queues": said})
+        rules = {name: {"new": one.new, "same": one.same, "differ": one.differ} for name, one in planned.items()}
+        screen.show_json(
+            {"file": source.name, "jobs": contents.jobs, "ran": contents.ran, "queues": said, "schedules": rules}
+        )
     else:
         rows = [(name, one.new, one.same, len(one.differ)) for name, one in found.items()]
         screen.table(("queue", "new", "there", "differ"), rows, right=("new", "there", "differ"))
+        for name, one in planned.items():
+            screen.tell(f"{name}: schedules: {one.new:,} new, {one.same:,} there, {len(one.differ):,} differ")
         _listed(f"{name}: is there, and not as in the file" for name in differ)
+        _listed(f"{name}: {_OTHER}" for name in apart)
         for name in partly:
             screen.tell(f"{name}: some of its jobs are there and others not: that takes --merge")
         if contents.ran:
             screen.tell(f"{contents.ran} jobs ran when they were exported: they will run again")
-    raise typer.Exit(exits.NO if differ or partly else exits.DONE)
+    raise typer.Exit(exits.NO if differ or partly or apart else exits.DONE)
 
 
 def _tell_import(session: Session, contents: Contents, done: Imported) -> NoReturn:
@@ -186,6 +215,11 @@ def _tell_import(session: Session, contents: Contents, done: Imported) -> NoRetu
                 "damaged": done.damaged,
                 "again": done.again,
                 "kept": done.kept,
+                "schedules": {
+                    "new": done.schedules.new,
+                    "same": done.schedules.same,
+                    "differ": done.schedules.differ,
+                },
                 "queues": {name: sums.as_dict() for name, sums in done.taken.items()},
                 "agrees": done.agrees,
             }
@@ -194,6 +228,10 @@ def _tell_import(session: Session, contents: Contents, done: Imported) -> NoRetu
         show_states({name: sums for name, sums in done.taken.items() if sums.total})
         there = f", {done.same:,} were there already" if done.same else ""
         screen.say(f"imported {done.jobs:,} of {contents.jobs:,} jobs{there}")
+        if done.schedules.new or done.schedules.same:
+            already = f", {done.schedules.same:,} were there already" if done.schedules.same else ""
+            screen.say(f"imported {done.schedules.new:,} schedules{already}: they fire from now on")
+        _listed(f"{name}: {_OTHER}" for name in done.schedules.differ)
         reasons = {"id": "there is another job of this id", "key": "its unique key is held by"}
         _listed(f"{q}/{c.id}: {reasons[c.why]}{f' {c.by}' if c.why == 'key' else ''}" for q, c in done.clashes)
         _listed(f"{name}: it does not read back as it was written" for name in done.damaged)

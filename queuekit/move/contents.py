@@ -12,17 +12,19 @@ from typing import Any, Final
 from queuekit.domain.limits import Limits
 from queuekit.domain.moving import HeldKey, Parcel
 from queuekit.domain.query import Totals
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import Line as Lane
 from queuekit.domain.state import State
 from queuekit.errors import PayloadError
 from queuekit.move.lines import Line, read
-from queuekit.move.reading import Unreadable, held_key, parse
+from queuekit.move.reading import Unreadable, held_key, parse, schedule
 from queuekit.move.records import Digests, compact
 
 BATCH: Final = 500  # jobs and keys; fixed: the number of a batch says which jobs it holds
 BATCH_BYTES: Final = 4 * 1024 * 1024
 _ABOUT: Final = {"name", "declared", "override", "totals", "jobs"}
 _END: Final = {"jobs", "keys", "changed", "queues"}
+SCHEDULES: Final = 500  # a page
 
 Lines = Callable[[], Iterable[bytes]]  # the file from its begin, each time
 
@@ -46,6 +48,7 @@ class Contents:
     header: dict[str, Any]
     queues: dict[str, Digests] = field(default_factory=dict)
     keys: int = 0
+    schedules: dict[str, int] = field(default_factory=dict)  # by queue; without those that have none
     changed: list[str] = field(default_factory=list)  # queues that went on while they were exported
     last: dict[tuple[str, str], int] = field(default_factory=dict)  # (queue, id) that comes again -> its last line
 
@@ -85,6 +88,10 @@ def check(lines: Lines) -> Contents:
             if name in found.queues:
                 raise line.damaged(f"the queue {name} comes twice")
             found.queues[name] = Digests()
+        elif line.kind == "schedule":
+            _under(line, name)
+            _schedule(line)
+            found.schedules[name] = found.schedules.get(name, 0) + 1
         elif line.kind == "job":
             found.queues[_under(line, name)].add(_parcel(line).record)
         elif line.kind == "key":
@@ -123,6 +130,18 @@ def batches(lines: Lines, contents: Contents, queues: Collection[str] = ()) -> I
             batch.parcels.append(rested(parcel, contents.at))
         elif line.kind == "key" and batch is not None:
             batch.keys.append(_key(line))
+
+
+def schedules(lines: Lines, queues: Collection[str]) -> Iterator[list[ScheduleRecord]]:
+    """Pages of the schedules of these queues, each page of one queue."""
+    page, size = list[ScheduleRecord](), 0
+    for line in read(lines()):
+        if page and (line.kind != "schedule" or len(page) >= SCHEDULES or size > BATCH_BYTES):
+            yield page
+            page, size = [], 0
+        if line.kind == "schedule" and line.said["queue"] in queues:
+            page.append(_schedule(line))
+            size += len(page[-1].definition)
 
 
 def rested(parcel: Parcel, at: int) -> Parcel:
@@ -180,6 +199,13 @@ def _key(line: Line) -> HeldKey:
         raise line.damaged(error) from None
 
 
+def _schedule(line: Line) -> ScheduleRecord:
+    try:
+        return schedule(line.said)
+    except PayloadError as error:
+        raise line.damaged(error) from None
+
+
 def _about(line: Line) -> About:
     said = line.said
     try:
@@ -201,11 +227,14 @@ def _limits(said: dict[str, object]) -> Limits:
 
 def _end(line: Line, found: Contents) -> None:
     said = line.said
-    if said.keys() != _END or not isinstance(said["changed"], list):
+    told = said.get("schedules", 0)
+    if said.keys() - {"schedules"} != _END or not isinstance(said["changed"], list):
         raise line.damaged("this is no end line")
     seen = {name: sums.as_dict() for name, sums in found.queues.items()}
     if (said["jobs"], said["keys"], said["queues"]) != (found.jobs, found.keys, seen):
         raise line.damaged(
             f"it tells of {said['jobs']} jobs, and of other digests than the {found.jobs} before it have"
         )
+    if told != sum(found.schedules.values()):
+        raise line.damaged(f"it tells of {told} schedules, and there are {sum(found.schedules.values())}")
     found.changed = [str(name) for name in said["changed"]]

@@ -6,7 +6,7 @@ How a line looks stands in `records` and `lines`; where it goes, in `files`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final, cast
 
@@ -16,11 +16,12 @@ from queuekit.domain.limits import QueueConf
 from queuekit.domain.moving import Parcel
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Counts, Where
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import LIVE, TERMINAL, State
 from queuekit.errors import JobNotFound, Moved
-from queuekit.move.lines import FORMAT, Writer
-from queuekit.move.records import VERSION, Digests, compact, dumps
-from queuekit.store.parts import Mover
+from queuekit.move.lines import FORMAT, SCHEDULED, Writer
+from queuekit.move.records import VERSION, Digests, compact, dumps, schedule_digest, schedule_said
+from queuekit.store.parts import Mover, Schedules
 from queuekit.store.protocol import JobStore
 
 PAGE: Final = 500  # jobs
@@ -38,6 +39,7 @@ class Exported:
     id: str
     queues: dict[str, Digests] = field(default_factory=dict)
     keys: int = 0
+    schedules: int = 0
     bytes: int = 0  # before any compression
     changed: list[str] = field(default_factory=list)  # queues that went on while they were read
     active: int = 0  # jobs that ran; an import lets them run again
@@ -55,9 +57,10 @@ async def export(
     namespace: str,
     queues: Sequence[str] = (),
     states: Collection[State] = (),
+    schedules: bool = True,
     told: Told | None = None,
 ) -> Exported:
-    """Write what `queues` (none named: all that live here) hold, of `states` (none named: all).
+    """Write what `queues` (none named: all that live here) hold, of `states` (none named: all, and the schedules).
 
     What does not change while it is read is in the file once. What does may be there twice, or be missing where it went
     back to a line that was read already: `Exported.changed` names such queues. Raises JobNotFound, Moved.
@@ -71,19 +74,20 @@ async def export(
         confs = {name: await store.conf(name) for name in known}
         done.gone = {name: conf.to or "" for name, conf in confs.items() if conf.home is Home.GONE}
     chosen = sorted(set(queues)) if queues else [name for name in known if name not in done.gone]
+    schedules = schedules and not states and await _any_schedules(store, chosen)
     header = {
-        "format": FORMAT, "v": VERSION, "id": done.id, "at": pong.now, "namespace": namespace, "server": pong.server,
-        "store": pong.store_id, "queues": chosen,
+        "format": FORMAT, "v": SCHEDULED if schedules else VERSION, "id": done.id, "at": pong.now,
+        "namespace": namespace, "server": pong.server, "store": pong.store_id, "queues": chosen,
     } | ({"states": sorted(states)} if states else {})  # fmt: skip
     out.line("header", compact(header))
     for queue in chosen:
-        await _Queue(store, out, queue, set(states) or set(State), done, told).write()
+        await _Queue(store, out, queue, set(states) or set(State), schedules, done, told).write()
     end = {
         "jobs": done.jobs,
         "keys": done.keys,
         "changed": done.changed,
         "queues": {name: sums.as_dict() for name, sums in done.queues.items()},
-    }
+    } | ({"schedules": done.schedules} if schedules else {})
     out.line("end", compact(end))
     done.bytes = out.bytes
     return done
@@ -95,6 +99,7 @@ class _Queue:
     out: Writer
     name: str
     states: set[State]
+    schedules: bool
     done: Exported
     told: Told | None
 
@@ -102,6 +107,7 @@ class _Queue:
         conf, before = await self._still_here(), await self.store.count(self.name)
         self.out.line("queue", compact(_about(self.name, conf, before)))
         sums = self.done.queues[self.name] = Digests()
+        planned = await self._schedules(write=True)
         total = sum(n for state, n in before.states.items() if state in self.states)
         for state in ORDER:
             if state in self.states:
@@ -110,7 +116,8 @@ class _Queue:
             await self._keys()
         await self._still_here()
         self.done.active += sums.counts.get(State.ACTIVE, 0)
-        if not _same(before, await self.store.count(self.name)) or sum(before.states.values()) < sums.total:
+        same = planned == await self._schedules(write=False) and _same(before, await self.store.count(self.name))
+        if not same or sum(before.states.values()) < sums.total:
             self.done.changed.append(self.name)
 
     async def _state(self, state: State, now: int, sums: Digests, total: int) -> None:
@@ -130,6 +137,19 @@ class _Queue:
             if cursor is None:
                 return
             limit = max(1, min(PAGE, PAGE_BYTES * max(1, len(page.records)) // max(1, size)))
+
+    async def _schedules(self, *, write: bool) -> dict[str, bytes]:
+        """Their digests. They stand before the jobs: a slot that fires meanwhile is then in the file as its job, too,
+        and makes none when it fires again."""
+        found: dict[str, bytes] = {}
+        if not self.schedules:
+            return found
+        async for record in _planned(self.store, self.name):
+            found[record.id] = schedule_digest(record)
+            if write:
+                self.out.line("schedule", compact(schedule_said(record)))
+                self.done.schedules += 1
+        return found
 
     async def _keys(self) -> None:
         if "mover" not in self.store.capabilities.parts:
@@ -156,6 +176,24 @@ class _Queue:
                 to=conf.to,
             )
         return conf
+
+
+async def _planned(store: JobStore, queue: str) -> AsyncIterator[ScheduleRecord]:
+    """The schedules of a queue, by id."""
+    if "schedules" not in store.capabilities.parts:
+        return
+    after = ""
+    while page := await cast("Schedules", store).schedules(queue, after, PAGE):
+        for record in page:
+            yield record
+        after = page[-1].id
+
+
+async def _any_schedules(store: JobStore, queues: Sequence[str]) -> bool:
+    for queue in queues:
+        async for _ in _planned(store, queue):
+            return True
+    return False
 
 
 def holding(record: JobRecord, now: int) -> tuple[bool, int | None]:

@@ -7,20 +7,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import cast
 
 from queuekit.domain.job import JobRecord
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.moving import Clash, Parcel
 from queuekit.domain.outcome import Home
 from queuekit.domain.query import Totals
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.errors import Conflict, Moved, PayloadTooLarge, Unsupported
 from queuekit.move.contents import About, Batch, Contents, Lines, batches
+from queuekit.move.contents import schedules as schedules_of
 from queuekit.move.reading import parsed
-from queuekit.move.records import Digests, compact, digest
-from queuekit.store.parts import MovingStore
+from queuekit.move.records import Digests, compact, digest, schedule_digest
+from queuekit.move.values import SCHEDULES
+from queuekit.store.parts import MovingStore, Schedules
 from queuekit.store.protocol import JobStore
 
 Told = Callable[[str, int, int], None]  # queue, jobs so far, jobs in all
+
+
+@dataclass(slots=True, kw_only=True)
+class Planned:
+    """What of a file's schedules is in a store."""
+
+    new: int = 0
+    same: int = 0  # as in the file, or fired on since
+    differ: list[str] = field(default_factory=list)  # "queue/id"; they stay as they are
+
+    def add(self, mine: ScheduleRecord, there: ScheduleRecord | None) -> None:
+        """Count one of the file's."""
+        if there is None:
+            self.new += 1
+        elif there.definition == mine.definition and there.rev >= mine.rev:
+            self.same += 1
+        else:
+            self.differ.append(f"{mine.queue}/{mine.id}")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +64,7 @@ class Imported:
     damaged: list[str] = field(default_factory=list)  # "queue/id" of jobs that do not read back as they were written
     again: int = 0  # jobs that ran at the time of the export, and will run again
     kept: list[str] = field(default_factory=list)  # queues whose own configuration stayed
+    schedules: Planned = field(default_factory=Planned)  # `new`: that came in
 
     @property
     def jobs(self) -> int:
@@ -49,7 +72,7 @@ class Imported:
 
     @property
     def agrees(self) -> bool:
-        return not self.clashes and not self.damaged
+        return not self.clashes and not self.damaged and not self.schedules.differ
 
 
 async def compare(
@@ -69,6 +92,19 @@ async def compare(
     return found
 
 
+async def compare_schedules(
+    store: JobStore, lines: Lines, contents: Contents, queues: Collection[str] = ()
+) -> dict[str, Planned]:
+    """Which schedules of a checked file are in the store, by queue."""
+    found: dict[str, Planned] = {}
+    chosen = [name for name in contents.schedules if not queues or name in queues]
+    for page in schedules_of(lines, chosen) if chosen else ():
+        mine = found.setdefault(page[0].queue, Planned())
+        for record, there in zip(page, await _get_schedules(store, page), strict=True):
+            mine.add(record, there)
+    return found
+
+
 async def take_in(
     store: MovingStore,
     lines: Lines,
@@ -76,9 +112,11 @@ async def take_in(
     *,
     queues: Collection[str] = (),
     merge: bool = False,
+    schedules: bool = True,
     told: Told | None = None,
 ) -> Imported:
-    """Bring the jobs of a checked file into the store, in the order they had, behind those that wait there.
+    """Bring the jobs of a checked file into the store, in the order they had, behind those that wait there, and the
+    schedules that are not there: they fire from then on.
 
     Repeat it where it was killed: every job comes in once. Without `merge` it refuses to begin where the store has some
     of the jobs and lacks others, for those may have run and been removed. Raises Conflict then; Moved, Unsupported.
@@ -86,6 +124,9 @@ async def take_in(
     if "mover" not in store.capabilities.parts:
         raise Unsupported("this store takes no jobs in from files: it lacks the part mover")
     chosen = [name for name in contents.queues if not queues or name in queues]
+    planned = [name for name in chosen if schedules and contents.schedules.get(name)]
+    if planned and SCHEDULES not in store.capabilities.parts:
+        raise Unsupported("this store keeps no schedules, and the file has some: --no-schedules leaves them out")
     notes = {name: await _begun(store, name, contents) for name in chosen}
     over = {name for note in notes.values() if note is not None for name in note.over}
     anew = [name for name in chosen if notes[name] is None and name not in over]
@@ -105,6 +146,9 @@ async def take_in(
         read += len(batch.parcels)
         if told is not None:
             told(batch.queue, read, total)
+    planned = [name for name in planned if name in begun]
+    for page in schedules_of(lines, planned) if planned else ():  # behind the jobs: a slot that made one makes no other
+        await begun[page[0].queue].plan(page)
     for queue in begun.values():
         await queue.say_over(tuple(begun))
     for name in chosen:
@@ -185,6 +229,24 @@ class _Queue:
                 self.done.clashes.append((self.name, clash))
         self.done.again += batch.ran
 
+    async def plan(self, page: Sequence[ScheduleRecord]) -> None:
+        """Bring schedules in that are not there, and read them back."""
+        new: list[ScheduleRecord] = []
+        for record, there in zip(page, await _get_schedules(self.store, page), strict=True):
+            self.done.schedules.add(record, there)
+            new += [record] if there is None else []
+        if not new:
+            return
+        try:
+            await cast("Schedules", self.store).take_schedules(self.name, self.epoch, new)
+        except PayloadTooLarge as error:
+            raise PayloadTooLarge(
+                f"queue {self.name}: {error}. What came before it is in; raise QUEUEKIT_PAYLOAD_LIMIT and import again"
+            ) from error
+        for record, there in zip(new, await _get_schedules(self.store, new), strict=True):
+            if there is None or (there.rev <= record.rev and schedule_digest(there) != schedule_digest(record)):
+                self.done.damaged.append(f"{self.name}/{record.id} (schedule)")
+
     async def say_over(self, names: tuple[str, ...]) -> None:
         """Journal that all of `names` is in: who goes on from here has only to give the authority back."""
         self.note = replace(self.note, over=names)
@@ -226,6 +288,12 @@ async def _begun(store: MovingStore, name: str, contents: Contents) -> _Note | N
 
 async def _get(store: JobStore, batch: Batch) -> Sequence[JobRecord | None]:
     return await store.get(batch.queue, [parcel.record.id for parcel in batch.parcels]) if batch.parcels else []
+
+
+async def _get_schedules(store: JobStore, page: Sequence[ScheduleRecord]) -> list[ScheduleRecord | None]:
+    if SCHEDULES not in store.capabilities.parts:
+        return [None] * len(page)
+    return await cast("Schedules", store).get_schedules(page[0].queue, [record.id for record in page])
 
 
 def _alike(there: JobRecord, parcel: Parcel) -> bool:

@@ -15,7 +15,8 @@ from queuekit.move.reading import Unreadable, parsed
 from queuekit.move.records import VERSION
 
 FORMAT: Final = "queuekit-jobs"
-KINDS: Final = ("header", "queue", "job", "key", "end")
+KINDS: Final = ("header", "queue", "schedule", "job", "key", "end")
+SCHEDULED: Final = 2  # the version of a file that has schedules; without any a file is of the version of its records
 _TAIL: Final = len(',"sum":"0123456789abcdef"}')
 LINE_MAX: Final = 64 * 1024 * 1024  # a job of 8 MiB, each byte as an escape of six
 
@@ -117,8 +118,9 @@ def _check_header(kind: str, said: dict[str, Any]) -> None:
     version = said.get("v")
     if type(version) is not int or version < 1:
         raise Damaged(1, f"format version {version!r:.20} is none")
-    if version > VERSION:
-        raise Damaged(1, f"format version {version}; this queuekit reads up to {VERSION}: upgrade it, then import")
+    if version > max(VERSION, SCHEDULED):
+        most = max(VERSION, SCHEDULED)
+        raise Damaged(1, f"format version {version}; this queuekit reads up to {most}: upgrade it, then import")
 
 
 def _sum(before: bytes, said: bytes) -> bytes:

@@ -16,6 +16,7 @@ import orjson
 from queuekit.domain import names
 from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT, PRIORITY_MAX, JobRecord, Retention, UniqueKey
 from queuekit.domain.moving import HeldKey, Parcel
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import Line, State
 from queuekit.errors import InvalidName, PayloadError
 from queuekit.move.records import ALWAYS, FIELDS, UNIQUE, VERSION
@@ -90,6 +91,20 @@ def held_key(said: Mapping[str, Any]) -> HeldKey:
         id=_named(names.job_id)(said["id"], "id"),
         expires=_count(said["expires"], "expires"),
     )
+
+
+def schedule(said: Mapping[str, Any]) -> ScheduleRecord:
+    """A schedule, as `records.schedule_said` tells it. Raises Unreadable, naming the field and what it may be."""
+    values: dict[str, Any] = {}
+    for name, value in said.items():
+        read = _SCHEDULE.get(name)
+        if read is None:
+            raise Unreadable(f"unknown field {name!r}: written by another queuekit, or changed by hand")
+        values[name] = read(value, name)
+    missing = [name for name in ("queue", "id", "definition", "rev") if name not in values]
+    if missing:
+        raise Unreadable(f"{missing[0]!r} is missing")
+    return ScheduleRecord(**values)
 
 
 def _wrong(name: str, wanted: str, value: object) -> Unreadable:
@@ -212,3 +227,7 @@ _READERS: Final[dict[str, Callable[[object, str], object]]] = {f.name: _BY_TYPE[
     "errors": _many(ERRORS_KEPT),
     "keep": _member(_label, 'a retention, as "1000/3600000"'),
 }
+_SCHEDULE: Final[dict[str, Callable[[object, str], object]]] = {
+    "queue": _named(names.queue_name), "id": _text, "definition": _bytes, "rev": _count, "next": _int,
+    "fired": _count, "skipped": _count, "last_job": _text,
+}  # fmt: skip

@@ -118,7 +118,7 @@ def test_only_some_queues_and_states(filled: Shell, other: dict[str, str]) -> No
         (["import", "there.jsonl"], 1, "line 1: this is no JSON"),
         (["import", "app.py"], 1, "line 1: "),
         (["import", "good.jsonl", "-Q", "nothing"], 1, "no queue nothing in it; there are mail, maths"),
-        (["import", "newer.jsonl"], 1, "format version 2; this queuekit reads up to 1: upgrade it"),
+        (["import", "newer.jsonl"], 1, "format version 3; this queuekit reads up to 2: upgrade it"),
         (["import", "altered.jsonl"], 1, "line 3: it was altered"),
         (["import", "cut.jsonl"], 1, "without its end line"),
     ],
@@ -129,7 +129,7 @@ def test_bad_input_is_told_and_changes_nothing(
     filled("export", "good.jsonl")
     good = (filled.folder / "good.jsonl").read_text()
     (filled.folder / "there.jsonl").write_text("hello\n")
-    (filled.folder / "newer.jsonl").write_text(good.replace('"v":1}', '"v":2}', 1))
+    (filled.folder / "newer.jsonl").write_text(good.replace('"v":1}', '"v":3}', 1))
     (filled.folder / "altered.jsonl").write_text(good.replace('"task":"send"', '"task":"sent"', 1))
     (filled.folder / "cut.jsonl").write_text("".join(good.splitlines(keepends=True)[:-1]))
     before = {path.name: path.read_bytes() for path in filled.folder.glob("*.jsonl*")}

@@ -21,6 +21,7 @@ from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.moving import HeldKey, Parcel
 from queuekit.domain.outcome import Ask, Home, Kind, Op, Outcome
 from queuekit.domain.query import Change, Totals, Verb
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import Line, State
 from queuekit.errors import Conflict, JobNotFound, Moved, PayloadTooLarge
 from queuekit.move.contents import Contents, batches, check, rested
@@ -345,7 +346,7 @@ async def test_lines_left_out_swapped_or_repeated_are_refused(small: tuple[Fille
 @pytest.mark.parametrize(
     ("line", "change", "says"),
     [
-        (0, {"v": 2}, "format version 2; this queuekit reads up to 1: upgrade it"),
+        (0, {"v": 3}, "format version 3; this queuekit reads up to 2: upgrade it"),
         (0, {"v": "1"}, "format version '1' is none"),
         (0, {"format": "bull"}, "no export of queuekit: its header says 'bull'"),
         (0, {"id": 5}, "the header says no id"),
@@ -577,5 +578,6 @@ async def test_what_the_page_says_of_sums_and_digests_holds() -> None:
 def test_the_page_names_every_field_and_kind_of_line() -> None:
     rows = "\n".join(line.split("|")[1] for line in PAGE.splitlines() if line.startswith("| `"))
     told = set(re.findall(r"`(\w+)`", rows))
-    assert {f.name for f in fields(JobRecord)} | {"v", "holds", "awaited"} | set(KINDS) == told
+    of_schedules = {f.name for f in fields(ScheduleRecord)}
+    assert {f.name for f in fields(JobRecord)} | of_schedules | {"v", "holds", "awaited"} | set(KINDS) == told
     assert all(f"`{f.name}`" in PAGE for f in fields(UniqueKey))
