@@ -111,8 +111,8 @@ async def get(door: Door, queue: Queue, key: str) -> JobScheduler | None:
 
 
 async def listing(door: Door, queue: Queue, start: int, end: int, asc: bool) -> list[JobScheduler]:
-    """Those from `start` to `end` (inclusive, -1: all) by their next moment; the latest first unless `asc`, those that rest at the
-    end.
+    """Those from `start` to `end` (inclusive, -1: all) by their next moment: the latest first unless `asc`, and those
+    that have none behind all others.
     """
     found = [seen(queue, one) for one in await door.schedules("all", queue.name)]
     found.sort(key=lambda one: (one.next or 0, one.key), reverse=not asc)
