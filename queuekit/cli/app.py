@@ -26,6 +26,7 @@ from queuekit.cli import (
     ping,
     queues,
     scaffold,
+    schedules,
     screen,
     setup,
     tasks,
@@ -64,6 +65,7 @@ app.command(rich_help_panel=LOOK)(ping.ping)
 app.add_typer(queues.app, name="queues", rich_help_panel=LOOK)
 app.add_typer(jobs.app, name="jobs", rich_help_panel=LOOK)
 app.add_typer(workers.app, name="workers", rich_help_panel=LOOK)
+app.add_typer(schedules.app, name="schedules", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(health.health)
 app.command(rich_help_panel=STORE)(setup.setup)
 app.command(rich_help_panel=STORE)(migrate.migrate)

@@ -57,6 +57,7 @@ COMMANDS = {
     "queues": ["list", "show", "pause", "resume", "configure", "reset", "prune", "obliterate"],
     "jobs": ["list", "show", "why", "cancel", "retry", "promote", "reschedule", "delete"],
     "workers": ["list", "show", "forget"],
+    "schedules": ["list", "show", "preview", "sync", "pause", "resume", "fire", "delete", "reset"],
     "health": [],
     "setup": [],
     "migrate": [],

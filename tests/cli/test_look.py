@@ -166,11 +166,11 @@ def test_tasks_shows_catch_alls_contracts_and_functions(shell: Shell) -> None:
 def test_help_shows_what_exists_and_nothing_else(shell: Shell) -> None:
     ran = shell("--help", env={"COLUMNS": "200", "TERM": "dumb"})
     for name in (
-        "worker", "demo", "bench", "enqueue", "tasks", "ping", "queues", "jobs", "workers", "health", "setup",
-        "migrate", "export", "import", "init", "new",
+        "worker", "demo", "bench", "enqueue", "tasks", "ping", "queues", "jobs", "workers", "schedules", "health",
+        "setup", "migrate", "export", "import", "init", "new",
     ):  # fmt: skip
         assert f" {name} " in ran.out
-    for later in ("schedules", "dashboard", "doctor", "stats", "top"):
+    for later in ("dashboard", "doctor", "stats", "top"):
         assert f" {later} " not in ran.out
     assert shell("-h").code == 0
     assert shell("--version").out.startswith("queuekit ")

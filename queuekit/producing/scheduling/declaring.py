@@ -69,6 +69,25 @@ async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | 
     return answer
 
 
+async def compared(kit: QueueKit, at: Entry) -> Written:
+    """What `declare_schedules` would do: `written` is what it would write. Nothing is."""
+    wanted, answer = declarations(kit), Written()
+    if not wanted:
+        return answer
+    scheduling(at)
+    for queue in dict.fromkeys(one.queue for one in wanted):
+        mine = [one for one in wanted if one.queue == queue]
+        stored = await _stored(at, queue, [one.id for one in mine])
+        for one in mine:
+            layer, record = one.layer(kit), stored.get(one.id)
+            try:
+                same = record is not None and _same(record, layer)
+                (answer.unchanged if same else answer.written).append(one.id)
+            except SchemaMismatch as error:
+                answer.refused[one.id] = str(error)
+    return answer
+
+
 async def orphans(kit: QueueKit, at: Entry) -> list[Schedule]:
     """Stored schedules that a kit of this name declared, and this one declares no more. Only people remove them: while
     two versions of an application run, each finds the other's.
