@@ -69,6 +69,10 @@ def check(tally: Tally, *, faults: bool = True, moving: bool = False) -> None:
     known = ("Put", "Work", "claims", "Alter", "Recover", "refused", "Stale")
     for what in known if tally.steps > 2000 else known[:5] if tally.steps > 500 else known[:3]:
         assert tally.seen[what], f"never seen: {what}; {tally}"
+    if tally.seen["Schedule"]:  # both stores have the part
+        told = ("fired", "fire changed", "Unschedule", "Conflict")
+        for what in told if tally.steps > 2000 else told[:2] if tally.steps > 500 else ():
+            assert tally.seen[what], f"never seen: {what}; {tally}"
     if moving:
         for what in ("Move", "Out", "Confirm", "In", "parcels", "moved"):
             assert tally.seen[what], f"never seen: {what}; {tally}"

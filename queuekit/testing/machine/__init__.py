@@ -4,8 +4,8 @@
 """
 
 from queuekit.testing.machine.duel import Difference, Duel, Plan, replay
-from queuekit.testing.machine.rules import machine_of
 from queuekit.testing.machine.shrink import shrunk
+from queuekit.testing.machine.timed import machine_of
 from queuekit.testing.machine.voyage import moving_machine_of
 
 __all__ = ["Difference", "Duel", "Plan", "machine_of", "moving_machine_of", "replay", "shrunk"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from queuekit.domain.job import JobRecord
 from queuekit.domain.moving import Parcel, Standing
 from queuekit.domain.outcome import Exchange
+from queuekit.domain.schedule import Due, ScheduleRecord
 from queuekit.domain.state import State
 
 UNIT: Final = 3400  # ms; 60 s, 120 s, an hour and a day, ages that stores have of their own, are far from its multiples
@@ -20,7 +21,7 @@ HALF: Final = UNIT // 2
 QUARTER: Final = UNIT // 4
 MOMENTS: Final = frozenset({
     "created_at", "run_at", "claimed_at", "lease_until", "ended_at", "expires_at", "now", "next_at", "grace_until",
-    "seen", "key_expires", "expires",
+    "seen", "key_expires", "expires", "next",
 })  # fmt: skip
 LENGTHS: Final = frozenset({"oldest_waiting"})
 UNLIKE: Final = {"place": 0, "epoch": 0}  # of a record: they mean something only in their own store
@@ -55,6 +56,10 @@ def answer(value: object, base: int) -> Any:
     told = plain(value, base)
     if isinstance(value, JobRecord):
         told |= UNLIKE
+    if isinstance(value, ScheduleRecord):
+        told["rev"] = 0  # a moment, or one more than the last: compared on each side by itself
+    if isinstance(value, Due):
+        told["records"] = [answer(one, base) for one in value.records]
     if isinstance(value, Standing):
         told |= {"mark": 0, "base": 0, "settles_at": 0}
     if isinstance(value, list):
@@ -68,6 +73,11 @@ def answer(value: object, base: int) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and value > base // 2:
         return round((value - base) / QUARTER) / 4  # `beat` answers the time itself
     return told
+
+
+def answers(found: Iterable[object], base: int) -> list[Any]:
+    """A list of replies."""
+    return [answer(one, base) for one in found]
 
 
 def records(found: Iterable[JobRecord | None], base: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from queuekit.domain.outcome import Kind
 from queuekit.domain.query import Change, Verb
 from queuekit.testing.machine.alike import HALF, QUARTER, UNIT
 from queuekit.testing.machine.duel import IDS, KEYS
+from queuekit.testing.machine.plans import PLANS, Shot
 from queuekit.testing.machine.steps import Beat, Obliterate, Pass, Restart, Skew, Step, Trouble, Watch
 
 Until: TypeAlias = Literal["finished", "started", "time"]
@@ -59,6 +60,11 @@ limits: Final = st.builds(
 )
 
 
+plans: Final = st.sampled_from(PLANS)
+ages: Final = st.sampled_from([0, 0, 0, 0, 0, 1, 2, -1])  # how many versions ago a schedule was read
+slots: Final = st.one_of(st.none(), spans(-3, -1, 0, 4))
+
+
 @st.composite
 def uniques(draw: st.DrawFn) -> UniqueKey:
     until: Until = draw(st.sampled_from(UNTIL))
@@ -93,6 +99,18 @@ def specs(draw: st.DrawFn, *, unique: bool) -> JobSpec:
     if unique:
         job.unique = draw(uniques())
     return job
+
+
+@st.composite
+def shots(draw: st.DrawFn) -> Shot:
+    """A firing; its times are units from now, to be moved."""
+    return Shot(
+        id=draw(plans),
+        age=draw(ages),
+        jobs=tuple(draw(st.lists(specs(unique=draw(st.booleans())), max_size=2))),
+        next=draw(slots),
+        skipped=draw(st.sampled_from([0, 0, 3])),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -14,11 +14,13 @@ from queuekit.domain.limits import Limits
 from queuekit.domain.moving import Standing
 from queuekit.domain.outcome import Ask, Exchange, Home, Op, Recovery
 from queuekit.domain.query import Where
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import State
 from queuekit.errors import QueueKitError
-from queuekit.store.parts import MovingStore
+from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.testing.machine import alike
 from queuekit.testing.machine.moves import In, Move, Out, Restore
+from queuekit.testing.machine.plans import PLANS, Fire
 from queuekit.testing.machine.script import script
 from queuekit.testing.machine.side import Side, Slow
 from queuekit.testing.machine.steps import Configure, Obliterate, Pass, Prune, Put, Q, Skew, Step, Trouble, Work
@@ -76,6 +78,8 @@ class Duel:
         self.jobs: dict[str, dict[str, Any]] = {}  # as they were last seen, on the first side
         self.standing: Standing | None = None  # since a mover was here
         self.journal: dict[str, Any] | None = None
+        self.plans: list[str] = []  # schedules, as they were last seen
+        self.scheduling = all("schedules" in side.capabilities.parts for side in self.sides)
         self.tally.runs += 1
 
     @property
@@ -162,6 +166,8 @@ class Duel:
         if isinstance(step, In) and isinstance(told, list):
             self.tally.seen["clashes"] += len(told)
             self.tally.seen["moved"] += len(step.cargo) - len(told)
+        if isinstance(step, Fire) and isinstance(told, list):
+            self.tally.seen.update("fired" if one.no is None else f"fire {one.no}" for one in told)
 
     # ------------------------------------------------------------------ comparing
 
@@ -208,6 +214,8 @@ class Duel:
             self.same("totals", totals)
         if self.standing is not None:
             self.look_aside()
+        if self.scheduling:
+            self.look_ahead()
         turn = len(self.steps)
         deep = self.plan.deep
         for state in STATES if deep else (STATES[turn % len(STATES)],):
@@ -230,6 +238,33 @@ class Duel:
         self.same("timed_keys", keys)
         if not isinstance(self.steps[-1], Move):  # then a store may still wait for calls that began before
             self.same("known", self.each(self._known))
+
+    def look_ahead(self) -> None:
+        """Schedules, and which are due."""
+        found = self.each(lambda side: side.run(_planner(side).schedules(Q)))
+        told = [alike.answers(one, side.base) for one, side in zip(found, self.sides, strict=True)]
+        self.same("schedules", told)
+        self.plans = [one["id"] for one in told[0]]
+        for side, records in zip(self.sides, found, strict=True):
+            for record in records:
+                self._seen(side, record)
+        turn = len(self.steps) % 3
+        self.same("due", self.each(lambda side: alike.answer(side.run(_planner(side).due(Q, turn)), side.base)))
+        if turn == 1:
+            self.same(
+                "get",
+                self.each(lambda side: alike.answers(side.run(_planner(side).get_schedules(Q, PLANS)), side.base)),
+            )
+
+    def _seen(self, side: Side, record: ScheduleRecord) -> None:
+        """Keep a new version; no two have one rev, and the later has the higher."""
+        seen = side.plans.setdefault(record.id, [])
+        if seen and replace(record, rev=0) != replace(seen[-1], rev=0) and record.rev <= seen[-1].rev:
+            self.fail(
+                [f"{side.name}: schedule {record.id} changed, and its rev went from {seen[-1].rev} to {record.rev}"]
+            )
+        if not seen or seen[-1].rev != record.rev:
+            seen.append(record)
 
     def _parcels(self, side: Side, after: str) -> Any:
         return alike.answer(side.run(_mover(side).running(Q, after, 3)), side.base)
@@ -292,6 +327,10 @@ class Duel:
         self.plan.deep = True
         self.do(Prune())
         self.do(Obliterate(force=True, limit=4))
+
+
+def _planner(side: Side) -> SchedulingStore:
+    return cast("SchedulingStore", side.stores[0])
 
 
 def _mover(side: Side) -> MovingStore:

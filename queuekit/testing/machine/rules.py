@@ -6,7 +6,7 @@ Its rules never look at the stores, only at the answers the duel kept: so a list
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -52,7 +52,7 @@ AGAIN: Final = 12  # steps after which nobody repeats a call any more: less than
 
 
 class Machine(RuleBasedStateMachine):
-    """One run. `begin` is given by `machine_of`."""
+    """One run. `begin` is given by timed.machine_of."""
 
     begin: ClassVar[Callable[[bool], Duel]]
 
@@ -142,8 +142,16 @@ class Machine(RuleBasedStateMachine):
     def put(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
         assert self.duel is not None
         self.troubled = luck.trouble
+        moved = self.moved(jobs)
+        actor = f"p{who % 2}"
+        step = Put(op=self.op(actor), jobs=moved, asked=self.asks(who), **luck.said(actor))
+        self.made(step, self.do(step))
+
+    def moved(self, jobs: Sequence[JobSpec]) -> tuple[JobSpec, ...]:
+        """Jobs whose times are of this run."""
+        assert self.duel is not None
         now = self.duel.now
-        moved = tuple(
+        return tuple(
             replace(
                 job,
                 delay=None if job.delay is None else self.due(job.delay),
@@ -154,9 +162,6 @@ class Machine(RuleBasedStateMachine):
             )
             for job in jobs
         )
-        actor = f"p{who % 2}"
-        step = Put(op=self.op(actor), jobs=moved, asked=self.asks(who), **luck.said(actor))
-        self.made(step, self.do(step))
 
     @rule(who=draws.spoken, jobs=st.lists(draws.specs(unique=False), min_size=1, max_size=6), luck=draws.lucks())
     def enqueue(self, who: int, jobs: list[JobSpec], luck: Luck) -> None:
@@ -387,8 +392,3 @@ class Machine(RuleBasedStateMachine):
         if not fresh:
             return
         self.do(replace(fresh[-1 - pick % len(fresh)], trouble=Trouble.NONE))
-
-
-def machine_of(begin: Callable[[bool], Duel]) -> type[Machine]:
-    """A machine for pytest: `TestThis = machine_of(begin).TestCase`. `begin(tidy)` makes the two sides of a run."""
-    return type("Machine", (Machine,), {"begin": staticmethod(begin)})

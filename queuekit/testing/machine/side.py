@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from queuekit import clock
 from queuekit.domain.moving import Parcel
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.errors import QueueKitError, StoreUnavailable
 from queuekit.store.direct import direct
 from queuekit.store.protocol import Capabilities, JobStore
@@ -54,6 +55,7 @@ class Side:
         self.strikes = [Strike() for _ in range(HOSTS)]
         self.rev: int | None = None  # of the configuration, when the step began
         self.cargo: dict[str, Parcel] = {}  # what was checked out, by id
+        self.plans: dict[str, list[ScheduleRecord]] = {}  # every version of a schedule that was seen, by id
         self.room = 0  # the first place made for what arrives
         self._loop = None if blocking else asyncio.new_event_loop()
         self.stores: list[JobStore] = [self._open(host) for host in range(HOSTS)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits
@@ -18,8 +18,11 @@ from queuekit.domain.query import Change
 from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.machine.moves import Confirm, Restore, Unhold
+from queuekit.testing.machine.plans import Fire, Unschedule
 from queuekit.testing.machine.script import troubled
 from queuekit.testing.machine.steps import Prune, Put, Recover, Renew, Step, Trouble, Work
+
+_REPEATED: Final = (Prune, Restore, Unhold, Unschedule, Fire)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Tolerance:
         """
         if not isinstance(told, dict):
             # Repeated by nature: the repeat finds the work done and says so.
-            return None if troubled(step) and isinstance(step, (Prune, Restore, Unhold)) else told
+            return None if troubled(step) and isinstance(step, _REPEATED) else told
         if isinstance(step, Renew) and self.strays:
             told = told | {"strays": None}
         if isinstance(step, (Put, Work)) and (troubled(step) or (self.forgetful and step.reborn)):

@@ -21,8 +21,9 @@ from queuekit.testing.machine.alike import HALF, UNIT
 from queuekit.testing.machine.draws import Luck
 from queuekit.testing.machine.duel import KEYS, Duel
 from queuekit.testing.machine.moves import Cargo, Confirm, In, Move, Out, Restore, Shape, Unhold
-from queuekit.testing.machine.rules import Machine
+from queuekit.testing.machine.plans import Fire, Schedule, Shot, TakeSchedules
 from queuekit.testing.machine.steps import Recover, Trouble
+from queuekit.testing.machine.timed import TimedMachine
 
 FAR = "far"
 ROOM = 20
@@ -31,7 +32,7 @@ some = st.lists(draws.picks, max_size=6)
 wrongs = st.sampled_from([0] * 9 + [-1, 1])  # what an epoch is wrong by
 
 
-class MovingMachine(Machine):
+class MovingMachine(TimedMachine):
     """A machine whose queue leaves and arrives."""
 
     def __init__(self) -> None:
@@ -163,6 +164,16 @@ class MovingMachine(Machine):
         ids = None if those is None else tuple(dict.fromkeys(known[one % len(known)] for one in those))
         self.do(Unhold(epoch=self.epoch + wrong, lose=lose == 2, ids=ids, **luck.said()))
 
+    def brings(self) -> bool:
+        return self.moves() and self.plans()
+
+    @precondition(brings)
+    @rule(those=st.lists(st.tuples(draws.plans, st.integers(0, 2)), max_size=3, unique_by=lambda one: one[0]),
+          later=st.sampled_from([0, 0, 1, 10 * UNIT]), wrong=wrongs, luck=draws.lucks())  # fmt: skip
+    def bring_plans(self, those: list[tuple[str, int]], later: int, wrong: int, luck: Luck) -> None:
+        """Schedules of another store: as this one had them, or as they went on there."""
+        self.do(TakeSchedules(epoch=self.epoch + wrong, those=tuple(those), later=later, **luck.said()))
+
     # ------------------------------------------------------------------ whole ways
 
     def leave(self, luck: Luck) -> None:
@@ -173,10 +184,10 @@ class MovingMachine(Machine):
 
     @rule(
         jobs=st.lists(draws.specs(unique=False), max_size=2), limit=st.sampled_from([2, 1000]), history=st.booleans(),
-        turn=st.integers(0, 3), those=some, luck=draws.lucks(),
+        turn=st.integers(0, 3), those=some, wrong=wrongs, luck=draws.lucks(),
     )  # fmt: skip
     def part_of_the_way(
-        self, jobs: list[JobSpec], limit: int, history: bool, turn: int, those: list[int], luck: Luck
+        self, jobs: list[JobSpec], limit: int, history: bool, turn: int, those: list[int], wrong: int, luck: Luck
     ) -> None:
         """Jobs are out, and the mover turns back, goes on with some of them, or forgets them."""
         assert self.duel is not None
@@ -190,7 +201,7 @@ class MovingMachine(Machine):
         if turn == 1:
             self.do(Restore(epoch=self.epoch, batch=self.batch, ids=some_of, **luck.said()))
         elif turn == 2:
-            self.do(Confirm(epoch=self.epoch, batch=self.batch, ids=some_of, **luck.said()))
+            self.do(Confirm(epoch=self.epoch + wrong, batch=self.batch, ids=some_of or tuple(out[:1]), **luck.said()))
         elif turn == 3:
             self.do(Restore(epoch=self.epoch, batch=self.batch, **luck.said()))
         self.do(Move(epoch=self.epoch + 1, home=Home.HERE))
@@ -206,6 +217,10 @@ class MovingMachine(Machine):
         assert self.duel is not None
         if jobs:
             self.put(1, jobs, Luck())
+        if self.plans():
+            age = 0 if "s" in self.duel.plans else -1
+            self.do(Schedule(id="s", age=age, definition=b"%d" % limit, next=self.duel.now - HALF))
+            self.do(Fire(shots=(Shot(id="s", next=self.duel.now + HALF, skipped=1),), **luck.said()))
         self.leave(luck)
         left: list[str] = []
         for _ in range(6):
@@ -220,6 +235,10 @@ class MovingMachine(Machine):
         if gone and history and not self.duel.jobs:
             self.go(Home.GONE)
         self.go(Home.ARRIVING, room=ROOM, luck=luck)
+        if self.plans():  # a version of before too: of two the later stays
+            brought = (("s", limit % 2), ("a", 0))
+            self.do(TakeSchedules(epoch=self.epoch, those=brought, later=len(late) % 2, **luck.said()))
+            self.do(TakeSchedules(epoch=self.epoch, those=(("s", 1),)))
         self.intake += 1
         cargo = tuple(Cargo(name, rank % ROOM, shape) for rank, name in enumerate(left))
         self.ran |= set(left) if shape is Shape.RUNS else set()
