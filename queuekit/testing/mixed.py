@@ -1,6 +1,6 @@
-"""Makes jobs of every state and with every field that a store can be brought to, through its own verbs, from a seed.
+"""Makes jobs and schedules of every state and with every field that a store can be brought to, from a seed.
 
-Standing rule: whoever adds a field or a state to a job makes it here too; a test counts what is made.
+Standing rule: whoever adds a field or a state to one of them makes it here too; a test counts what is made.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from queuekit.domain.job import JobRecord, JobSpec, Retention, UniqueKey
 from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.outcome import Ask, Hold, Home, Kind, Op, Outcome
 from queuekit.domain.query import Change, Note, Verb
+from queuekit.domain.schedule import Firing, ScheduleRecord
 from queuekit.store.protocol import JobStore
 
 SECOND, HOUR, DAY = 1_000, 3_600_000, 86_400_000
@@ -26,6 +27,7 @@ BODIES: Final = (
     b"\xed\xa0\x80",
 )  # fmt: skip
 TEXTS: Final = ("too late", "", "ünïcode \U0001f600", 'a "quoted" \\ line\nand one more', "{}")
+PLANS: Final = ("fresh", "due", "fired", "skipped", "paused", "over", "by.hand:A-1_b", "s" * 128)
 _UNTIL: Final[tuple[Literal["finished", "started", "time"], ...]] = ("finished", "started", "time")
 
 Advance = Callable[[int], Awaitable[None]]
@@ -243,6 +245,8 @@ class _Queue:
     async def finish(self, *, running: bool) -> None:
         """Workers that died, a job that failed often and told much, a key whose job is gone; then pauses."""
         await self.often()
+        if "schedules" in self.store.capabilities.parts:
+            await self.schedules()
         key = UniqueKey("held by nobody", "time", ttl=25 * DAY)
         await self.store.enqueue(self.name, [JobSpec(id="deleted", task="send", body=b"", unique=key)], self.op())
         await self.change([Change(id="deleted", verb=Verb.DELETE)])
@@ -263,6 +267,42 @@ class _Queue:
         if self.name == QUEUES[-1]:
             override = Limits(paused="", by="bob", at=1_790_000_200_000)
         await self.store.configure(self.name, QueueConf(rev=conf.rev, declared=declared, override=override))
+
+    async def schedules(self) -> None:
+        """One of each plan: as it was put, fired once and often, skipped, without a next slot, its job gone or not."""
+        store: Any = self.store
+        pick = random.Random(f"{self.seed} {self.name} schedules")  # noqa: S311  seeded on purpose
+        now = (await self.store.ping()).now
+        for n, name in enumerate(PLANS):
+            definition = pick.choice(BODIES) if n else pick.randbytes(100_000)
+            record = ScheduleRecord(
+                id=name, queue=self.name, definition=definition, next=now + pick.randrange(90 * DAY)
+            )
+            if name == "due":
+                record.next = now - HOUR
+            record = await store.put_schedule(self.name, record)
+            for turn in range({"fresh": 0, "due": 0, "fired": 7, "over": 2}.get(name, 1)):
+                await self.fire(record, turn, now)
+                (record,) = await store.get_schedules(self.name, [name])
+            if name in ("paused", "over"):
+                await store.put_schedule(self.name, replace(record, next=None))
+        over = f"over@1-{self.seed}"
+        await self.change([Change(id=over, verb=Verb.CANCEL), Change(id=over, verb=Verb.DELETE)])
+        await store.put_schedule(self.name, ScheduleRecord(id="deleted", queue=self.name, definition=b"", next=now))
+        await store.delete_schedule(self.name, "deleted")
+
+    async def fire(self, record: ScheduleRecord, turn: int, now: int) -> None:
+        """One slot with a job, or three that make none."""
+        store: Any = self.store
+        due = now + 40 * DAY if record.id == "by.hand:A-1_b" else None
+        job = JobSpec(id=f"{record.id}@{turn}-{self.seed}", task="send", body=b"j{}", run_at=due)
+        skips = record.id == "skipped"
+        firing = Firing(
+            id=record.id, rev=record.rev, next_at=(record.next or now) + DAY, jobs=() if skips else (job,),
+            skipped=3 if skips or record.id == "over" else 0,
+        )  # fmt: skip
+        (fired,) = await store.fire(self.name, [firing])
+        assert fired.no is None
 
     async def often(self) -> None:
         """One job that goes before all, is retried 23 times and writes many lines."""

@@ -15,6 +15,7 @@ from queuekit.domain.limits import Limits, QueueConf
 from queuekit.domain.moving import Parcel
 from queuekit.domain.outcome import Op
 from queuekit.domain.query import Totals
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import Line, State
 from queuekit.errors import Unsupported
 from tests.move.stores import Filled, digests, every, filled, model, parcels, sqlite
@@ -90,6 +91,33 @@ async def test_everything_a_parcel_adds_takes_a_value(mixed: Filled) -> None:
         "started",
         "time",
     }
+
+
+async def test_every_field_and_plan_of_a_schedule_takes_a_value(mixed: Filled) -> None:
+    for queue in mixed.queues:
+        found: list[ScheduleRecord] = await mixed.store.schedules(queue)
+        assert not unset(ScheduleRecord, found)
+        now = (await mixed.store.ping()).now
+        coming, due, none = (
+            [one for one in found if one.next is not None and one.next > now],
+            [one for one in found if one.next is not None and one.next <= now],
+            [one for one in found if one.next is None],
+        )
+        assert {one.fired > 0 for one in coming} == {True, False}
+        assert due
+        assert {(one.fired > 0, one.skipped > 0) for one in none} == {(True, False), (True, True)}
+        assert any(one.skipped and not one.fired for one in coming)
+        jobs = await mixed.store.get(queue, [one.last_job for one in found if one.last_job])
+        assert {job is None for job in jobs} == {True, False}
+        assert max(len(one.definition) for one in found) == 100_000
+        assert len({one.definition for one in found}) > 4
+
+
+async def test_the_same_seed_makes_the_same_schedules_in_every_store() -> None:
+    one, two = await filled(model(), jobs=30), await filled(sqlite(), jobs=30)
+    for queue in one.queues:
+        assert await two.store.schedules(queue) == await one.store.schedules(queue)
+    await two.store.close()
 
 
 async def test_no_store_takes_a_group_yet(mixed: Filled) -> None:
