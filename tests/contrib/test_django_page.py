@@ -71,14 +71,14 @@ def blocks() -> list[str]:
 
 
 def test_a_project_made_of_the_page_works(tmp_path: Path) -> None:
-    settings, tasks, view, sweep, _, _, _, tests = blocks()
+    settings, tasks, view, sweep, _, _, schedule, _, tests = blocks()
     shop = tmp_path / "shop"
     shop.mkdir()
     files = {
         "__init__": "",
         "settings": SETTINGS + settings,
         "models": MODELS,
-        "tasks": "from shop.models import Order\n" + tasks,
+        "tasks": "from shop.models import Order\n" + tasks + schedule,
         "urls": URLS % textwrap.indent(view, "    "),
         "tests": tests + SWEEP % textwrap.indent(sweep, " " * 12),
     }

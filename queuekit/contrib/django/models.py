@@ -1,4 +1,6 @@
-"""`Job` and `Queue` as Django's admin and permissions know them. They have no table: jobs live in queuekit's store."""
+"""`Job`, `Queue` and `Schedule` as Django's admin and permissions know them. Without tables: all are
+in queuekit's store.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +36,24 @@ class Job(models.Model):
     """
 
     ref: models.CharField[str, str] = models.CharField(primary_key=True, max_length=329, editable=False)
+
+    objects = Elsewhere()
+
+    class Meta:
+        managed = False
+        base_manager_name = "objects"
+        default_permissions = ("view", "change", "delete")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Schedule(models.Model):
+    """A schedule, by its id. `queuekit.view_schedule` looks, `change_schedule` pauses, resumes and fires,
+    `delete_schedule` deletes.
+    """
+
+    name: models.CharField[str, str] = models.CharField(primary_key=True, max_length=128, editable=False)
 
     objects = Elsewhere()
 

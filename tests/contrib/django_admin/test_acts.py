@@ -185,3 +185,18 @@ def test_a_queue_is_paused_with_a_reason_and_resumed(shop: Shop, person: Person)
     after = person.send(QUEUES, action="resume", _selected_action=["mail", "none"])
     assert messages(after) == ["There is no queue none.", "Resumed mail."]
     assert shop.kit.health()["mail"].paused is None
+
+
+def test_a_schedule_is_paused_resumed_fired_and_deleted(shop: Shop, person: Person) -> None:
+    shop.down = False
+    shop.kit.schedules.put("digest", shop.send.make("ada"), cron="0 9 * * mon-fri")
+    act, page = "/admin/queuekit/schedule/digest/act/", "/admin/queuekit/schedule/digest/change/"
+    assert messages(person.send(act, act="pause", reason="night")) == ["Paused digest."]
+    assert "night (ada)" in person.get("/admin/queuekit/schedule/")
+    assert messages(person.send(act, act="resume")) == ["Resumed digest."]
+    assert messages(person.send(act, act="fire")) == ["Fired digest."]
+    work(shop.kit)
+    assert shop.ran == ["ada"]
+    assert "mail/digest@manual-" in person.get(page)
+    assert messages(person.agree(person.send(act, act="delete"))) == ["Deleted digest."]
+    assert shop.kit.schedules.all() == []

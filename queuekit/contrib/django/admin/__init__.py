@@ -1,4 +1,4 @@
-"""Queues and jobs in Django's admin. Another AdminSite takes them too: `site.register(Job, JobAdmin)`.
+"""Queues, jobs and schedules in Django's admin. Another AdminSite takes them too: `site.register(Job, JobAdmin)`.
 
 What is done to jobs stands in `acts`; nothing here asks a store while it is imported.
 """
@@ -9,9 +9,11 @@ from django.contrib import admin
 
 from queuekit.contrib.django.admin.jobs import JobAdmin
 from queuekit.contrib.django.admin.queues import QueueAdmin
-from queuekit.contrib.django.models import Job, Queue
+from queuekit.contrib.django.admin.schedules import ScheduleAdmin
+from queuekit.contrib.django.models import Job, Queue, Schedule
 
-__all__ = ["JobAdmin", "QueueAdmin"]
+__all__ = ["JobAdmin", "QueueAdmin", "ScheduleAdmin"]
 
 admin.site.register(Queue, QueueAdmin)
 admin.site.register(Job, JobAdmin)
+admin.site.register(Schedule, ScheduleAdmin)
