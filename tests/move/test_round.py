@@ -36,7 +36,8 @@ async def seen(store: Any, queues: tuple[str, ...]) -> dict[str, tuple[list[byte
     for queue in queues:
         some, keys = await parcels(store, queue)
         conf, counts = await store.conf(queue), await store.count(queue)
-        rest = (conf.declared, conf.override, conf.home, conf.to, counts.totals, counts.states)
+        schedules = await store.schedules(queue)
+        rest = (conf.declared, conf.override, conf.home, conf.to, counts.totals, counts.states, schedules)
         found[queue] = ([_line(parcel) for parcel in some], keys, rest)
     return found
 
