@@ -206,19 +206,21 @@ fires("an id that is there", spec("a", body=b"new"), spec("c"), before=same_id)
 async def _(g: Ground) -> Call:
     records = [await keep(g, name) for name in ("s", "t", "u")]
     await part(g).put_schedule(g.queue, replace(records[1], definition=b"edited"))
-    calls = [firing(g, one, spec(name)) for one, name in zip(records, "abc", strict=True)]
+    jobs = [spec("abc"[n], priority=n) for n in range(3)]  # which of several schedules is first is left open
+    calls = [firing(g, one, job) for one, job in zip(records, jobs, strict=True)]
     return lambda: part(g).fire(g.queue, [*calls, firing(g, plan(g, "none", rev=5), spec("d"))])
 
 
 @scene("fire: what is due, read anew", nothing, fire_and_drain, same=False)
 async def _(g: Ground) -> Call:
     """As a scheduler goes on whose call failed: it asks what is due, and fires that."""
-    for name in ("s", "t"):
+    jobs = {"s": spec("a"), "t": spec("b", priority=1)}
+    for name in jobs:
         await keep(g, name)
 
     async def turn() -> None:
         due = await part(g).due(g.queue)
-        await part(g).fire(g.queue, [firing(g, one, spec("ab"[one.id == "t"])) for one in due.records])
+        await part(g).fire(g.queue, [firing(g, one, jobs[one.id]) for one in due.records])
 
     return turn
 

@@ -149,6 +149,11 @@ def die(faults: Faults, point: int, how: str) -> None:
         faults.partial("*", nth=1)
 
 
+def later(n: int) -> int:
+    """How long after a death the next one comes: at once, now and then, when a store may have to wait for the dead."""
+    return STEP if n % (2 if FULL else 8) else 0
+
+
 async def arrived(faults: Faults, store: SchedulingStore) -> None:
     """What a dead caller had sent is on its way no longer."""
     faults.release()
@@ -180,6 +185,7 @@ async def test_who_dies_between_two_calls_of_a_firing_leaves_every_slot_to_be_fi
         with suppress(StoreUnavailable):
             await slots.turn(mortal)
         assert faults.injected, f"call {point} was never made"
+        await harness.advance(later(n))
         await slots.finish(other, harness)
         wrong += [f"{faults.injected[0].call.label} {how}: {what}" for what in await slots.wrong(other)]
         await arrived(faults, mortal)
@@ -238,6 +244,7 @@ async def test_who_is_cancelled_at_any_wait_of_a_firing_leaves_every_slot_to_be_
         slots = Slots(f"q{at}")
         await slots.begin(other)
         went_on = await cancelled(slots.turn(mortal), at)
+        await harness.advance(later(at))
         await slots.finish((other, mortal)[at % 2], harness)
         wrong += [f"cancelled at wait {at}: {what}" for what in await slots.wrong(other)]
     assert at > 1
@@ -302,12 +309,13 @@ async def test_who_dies_while_putting_or_deleting_leaves_the_old_or_the_new(harn
             with suppress(StoreUnavailable):
                 await act(record)
             assert faults.injected
+            await harness.advance(later(n))
             found = [replace(one, rev=0) for one in await kept(other, record.queue)]
             new = replace(record, definition=b"new" * 1000, next=None, fired=9, rev=0)
             assert found in ([replace(record, rev=0)], [new] if name == "put" else []), (name, point, how)
             there = await other.get_schedules(record.queue, ["s"])
-            later = replace(there[0] or replace(record, rev=0), definition=b"later")
-            last = await other.put_schedule(record.queue, later)
+            edited = replace(there[0] or replace(record, rev=0), definition=b"edited")
+            last = await other.put_schedule(record.queue, edited)
             await arrived(faults, mortal)
             assert await kept(other, record.queue) == [last], (name, point, how)
 
