@@ -44,6 +44,11 @@ class NewJob(Generic[R]):
         """The task's name."""
         return self.spec.task
 
+    @property
+    def body(self) -> bytes:
+        """The payload, encoded."""
+        return self.spec.body
+
     def spec_in(self, kit: QueueKit) -> JobSpec:
         """The job as this kit's settings and options make it; a FlaskKit's apps have their own."""
         return self.spec
@@ -89,6 +94,11 @@ class LateJob(NewJob[R]):
     def task(self) -> str:
         """The task's name."""
         return self._task
+
+    @property
+    def body(self) -> bytes:
+        """The payload, encoded."""
+        return self._body
 
     @property
     def spec(self) -> JobSpec:  # type: ignore[override]  # read only, unlike the slot of the class above

@@ -54,6 +54,12 @@ class Declaration:
 
         return Timetable.parse(self.rule, where=self._said, zone=zone)
 
+    def same(self, other: Declaration) -> bool:
+        """Whether it is the same line of a module that is run again."""
+        mine, theirs = self.job, other.job
+        same_job = (mine.queue, mine.task, mine.body) == (theirs.queue, theirs.task, theirs.body)
+        return self.where == other.where and self.rule == other.rule and same_job
+
     @property
     def _said(self) -> str:
         return f"schedule {self.id!r} ({self.where})"
@@ -62,16 +68,16 @@ class Declaration:
 def add(kit: QueueKit, id: str, job: NewJob[Any], rule: Mapping[str, Any], where: str) -> None:
     """See `QueueKit.schedule`."""
     said = f"schedule {names.schedule_id(id)!r} ({where})"
+    checked(job, said)
+    declared = Declaration(id=id, queue=job.queue, job=job, rule=dict(rule), where=where)
     before = kit.declarations.get(id)
-    if before is not None and before.where != where:
+    if before is not None and not before.same(declared):
         raise InvalidOption(
             f"schedule {id!r} is declared twice in kit {kit.name!r}: {before.where}, and {where}: give one of them"
             " another id"
         )
-    checked(job, said)
     if kit.settled:
         form_of(kit, job, said)
-    declared = Declaration(id=id, queue=job.queue, job=job, rule=dict(rule), where=where)
     table, now = declared.timetable("UTC"), clock.now_ms()
     if table.first(now, now) is None:
         _log.warning("%s %s", said, over(table, 0))

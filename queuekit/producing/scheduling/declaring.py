@@ -132,6 +132,7 @@ async def _declare(
 
 async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, found: Found | None) -> bool:
     """Whether anything was written. `found`: as it was just now."""
+    moved = False
     for attempt in range(_TRIES):
         if attempt or (found is not None and verbs.passing(found.record)):
             found = await verbs.settled(kit, at, one.id)
@@ -144,10 +145,11 @@ async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, fo
         elif found.record.queue != one.queue:
             _log.info("schedule %s goes from queue %s to %s", one.id, found.record.queue, one.queue)
             await verbs.move(found, one.queue)
+            moved = True
         else:
             edited = await verbs.edited(found, partial(_redeclared, layer))
             if edited is not None:
-                return edited
+                return edited or moved
     raise Conflict(f"schedule {one.id!r} changes all the time: {_TRIES} tries lost")
 
 

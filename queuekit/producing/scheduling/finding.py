@@ -128,7 +128,7 @@ async def _places(begin: Root, queue: str) -> AsyncIterator[Entry]:
 async def _roots(kit: QueueKit, at: Entry) -> list[Root]:
     """The own store, and that of QUEUEKIT_FROM_URL where it is one that can keep schedules."""
     roots = [Root(kit.access, at)]
-    if kit.access.settings.from_url is not None:
+    if kit.access.settings.from_url not in (None, kit.access.settings.url):
         try:
             old = await source(kit, at)
         except Unsupported:

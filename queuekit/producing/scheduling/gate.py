@@ -34,6 +34,7 @@ class _Known:
     answers: dict[str, tuple[float, bool]] = field(default_factory=dict)  # by queue: until when, whether it is ours
     queues: tuple[float, frozenset[str]] = (0.0, frozenset())
     told: set[str] = field(default_factory=set)
+    same: bool | None = None  # it is the own store, spelled differently or not
 
 
 _known: Final[weakref.WeakKeyDictionary[Access, _Known]] = weakref.WeakKeyDictionary()
@@ -44,7 +45,7 @@ async def fires_here(kit: QueueKit, at: Entry, queue: str) -> bool:
 
     False while the store that QUEUEKIT_FROM_URL names has the queue, or cannot be asked. Unset, nothing is asked.
     """
-    if kit.access.settings.from_url is None:
+    if kit.access.settings.from_url in (None, kit.access.settings.url):
         return True
     known = _known.setdefault(kit.access, _Known())
     until, answer = known.answers.get(queue, (0.0, False))
@@ -74,8 +75,10 @@ async def _ask(kit: QueueKit, at: Entry, queue: str, known: _Known, now: float) 
     soon = now + _REMEMBERED
     try:
         old = (await source(kit, at)).at
-        if not schedules_in(old.store):
-            return soon, True
+        if known.same is None:
+            known.same = (await old.ask(old.store.ping)).store_id == (await at.ask(at.store.ping)).store_id
+        if known.same or not schedules_in(old.store):
+            return _FOR_EVER, True
         conf = await old.ask(partial(old.store.conf, queue))
         if conf.home is Home.GONE:
             return soon, True

@@ -191,9 +191,11 @@ async def created(
     while True:
         now = await store_now(entry, queue)
         definition = replace(make, anchor=now)
-        next_at = now if at_once else definition.timetable.first(now, now)
+        next_at = definition.timetable.first(now, now)
         if next_at is None and not may_be_over:
             raise InvalidOption(f"schedule {id!r} {over(definition.timetable, 0)}")
+        if at_once:
+            next_at = now
         record = ScheduleRecord(id=id, queue=queue, definition=definition.dump(), next=next_at)
         try:
             return await entry.ask(partial(scheduling(entry).put_schedule, queue, record))
