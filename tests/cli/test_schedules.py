@@ -69,12 +69,12 @@ def test_showing_one_tells_its_job_and_both_layers(declared: Shell) -> None:
     assert declared("schedules", "show", "tick", "--json").json["paused"] == "too loud"
 
 
-@pytest.mark.parametrize("verb", ["show", "preview", "pause", "resume", "fire", "delete", "reset"])
-def test_an_unknown_schedule_is_told_with_the_nearest_name(declared: Shell, verb: str) -> None:
-    ran = declared("schedules", verb, "dgest")
-    assert (ran.code, ran.out) == (1, "")
-    assert "dgest: no such schedule (did you mean digest?)" in ran.err
-    assert declared("--json", "schedules", verb, "dgest").json is None
+def test_an_unknown_schedule_is_told_with_the_nearest_name(declared: Shell) -> None:
+    for verb in ("show", "preview", "pause", "resume", "fire", "delete", "reset"):
+        ran = declared("schedules", verb, "dgest")
+        assert (ran.code, ran.out) == (1, "")
+        assert "dgest: no such schedule (did you mean digest?)" in ran.err
+    assert declared("--json", "schedules", "show", "dgest").json is None
 
 
 # --------------------------------------------------------------------------------------------------------- preview

@@ -48,6 +48,11 @@ def slots(rule: Timetable, n: int = 3, anchor: int = NOW) -> list[str]:
         ("0 9 * * 1-5", " 0  9 * *\tMON-FRI "),
         ("0 9 * * 5-7", "0 9 * * 5,6,0"),
         ("30 0 9 * * *", "30 0 9 * * 0-7"),
+        ("5 9 * * 5-5/2", "5-5/3 9 * * Fri-fri/1"),
+        ("5 9 * * 5", "5-5/3 9 * * 5"),
+        ("5 15-15/2 * * *", "5 15 * * *"),
+        ("5-45/20 9 * * *", "5,25,45 9 * * *"),
+        ("50/5 9 * * *", "50,55 9 * * *"),
     ],
 )
 def test_spellings_of_a_cron_rule_give_the_same_slots(named: str, plain: str) -> None:

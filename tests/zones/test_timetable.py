@@ -60,7 +60,7 @@ def _table(rule: dict[str, Any]) -> Timetable:
     return Timetable.parse(rule, where="a test")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rule=RULES, moment=MOMENTS, part=st.floats(0, 1, exclude_max=True))
 def test_the_next_slot_is_the_same_from_every_moment_before_it(rule: dict[str, Any], moment: int, part: float) -> None:
     table = _table(rule)
@@ -73,7 +73,7 @@ def test_the_next_slot_is_the_same_from_every_moment_before_it(rule: dict[str, A
         assert table.end is None or slot <= table.end
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rule=RULES, gaps=st.lists(st.integers(0, 220), min_size=1, max_size=2), odd=st.integers(0, 999))
 def test_with_missed_all_no_slot_is_fired_twice_and_none_is_lost(
     rule: dict[str, Any], gaps: list[int], odd: int
@@ -93,7 +93,7 @@ def test_with_missed_all_no_slot_is_fired_twice_and_none_is_lost(
     assert fired_slots == [slot for slot in expected if slot <= now]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rule=RULES, gap=st.integers(0, 90), odd=st.integers(0, 999), missed=st.sampled_from(["once", "skip"]))
 def test_of_missed_slots_the_latest_is_fired_unless_it_is_too_late(
     rule: dict[str, Any], gap: int, odd: int, missed: str
@@ -118,7 +118,7 @@ def test_of_missed_slots_the_latest_is_fired_unless_it_is_too_late(
     assert turn.next_at == (None if spent else table.after(passed[-1], NOW))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rule=RULES, gap=st.integers(0, 220), odd=st.integers(0, 999), grace=st.integers(0, 10**6))
 def test_with_missed_all_slots_within_the_grace_are_fired(rule: dict[str, Any], gap: int, odd: int, grace: int) -> None:
     table = _table({key: value for key, value in rule.items() if key != "count"} | {"missed": "all", "grace": grace})
@@ -134,7 +134,7 @@ def test_with_missed_all_slots_within_the_grace_are_fired(rule: dict[str, Any], 
     assert turn.next_at == (in_time[FIRE_MAX] if len(in_time) > FIRE_MAX else table.after(now, NOW))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rule=RULES)
 def test_json_keeps_a_rule_and_says_equal_rules_alike(rule: dict[str, Any]) -> None:
     table = _table(rule)
@@ -142,7 +142,7 @@ def test_json_keeps_a_rule_and_says_equal_rules_alike(rule: dict[str, Any]) -> N
     assert Timetable.from_json(table.to_json()).to_json() == table.to_json()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(fields=FIELDS, place=st.integers(0, 10**6))
 def test_any_cron_rule_fires_as_the_minute_walk_says(fields: tuple[str, ...], place: int) -> None:
     turning, reach = chosen()[place % len(chosen())], timedelta(hours=5)
@@ -151,7 +151,7 @@ def test_any_cron_rule_fires_as_the_minute_walk_says(fields: tuple[str, ...], pl
     assert fired(rule, turning, reach) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(cron=CRONS, moment=MOMENTS)
 def test_any_cron_rule_comes_on_the_day_that_it_names(cron: str, moment: int) -> None:
     entry, table = Entry.read(cron), _table({"cron": cron})
@@ -166,7 +166,7 @@ def _comes(entry: Entry, moment: int) -> bool:
     return entry.fits(wall.replace(minute=min(entry.minutes), hour=min(entry.hours)))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(jitter=st.integers(1, 10**6), slot=MOMENTS, id=st.text("abc", min_size=1, max_size=5))
 def test_jitter_is_the_same_each_time_and_within_its_bounds(jitter: int, slot: int, id: str) -> None:
     table = Timetable.from_json({"every": "30d", "jitter": f"{jitter}ms"})

@@ -36,13 +36,14 @@ SECONDS = ("30 15 2 * * *", "*/20 30 2 * * *", "0 0 0 * * *", "15 */30 * * * *",
 @pytest.mark.timeout(3600 if FULL else 120)
 def test_every_changed_clock_fires_as_the_minute_walk_says() -> None:
     compared = slots = 0
-    for turning in chosen():
-        for rule, reach, step in cases():
+    for number, turning in enumerate(chosen()):
+        some = list(cases()) if FULL else list(cases())[number % 2 :: 2]
+        for rule, reach, step in some:
             expected = _walked(rule, turning.change, reach, step)
             assert fired(rule, turning, reach) == list(expected), (rule, turning)
             compared, slots = compared + 1, slots + len(expected)
     print(f"{compared} comparisons, {slots} slots")
-    assert slots > 20_000
+    assert slots > 15_000
 
 
 def test_the_sample_has_every_shape_of_change() -> None:

@@ -5,6 +5,7 @@ A rule whose minute or hour begins with "*" goes by real time; any other one is 
 
 from __future__ import annotations
 
+import re
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ NAMED: Final = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
 }  # fmt: skip
+_ONE: Final = re.compile(r"(?<![\w-])(\w+)-\1/\d+", re.IGNORECASE)  # cronsim takes "5-5/2" for "5/2", which goes on
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks and UTC are both kept naive here
 _MS = timedelta(milliseconds=1)
 _SECOND = timedelta(seconds=1)
@@ -32,7 +34,7 @@ def walker(expression: str) -> CronSim:
     """cronsim's reading of it; raises CronSimError."""
     from cronsim import CronSim
 
-    return CronSim(NAMED.get(expression.lower(), expression), _EPOCH)
+    return CronSim(_ONE.sub(r"\1", NAMED.get(expression.lower(), expression)), _EPOCH)
 
 
 @dataclass(frozen=True, slots=True)
