@@ -193,12 +193,16 @@ def pending_instead(write: Write, old: Mapping[str, Any], doc: Mapping[str, Any]
     return Write(filter=there, update={"$set": said, "$unset": gone})
 
 
-def set_free(making: Mapping[str, Any]) -> list[Write]:
-    """Let the pending jobs of a firing be jobs: each once, whoever asks how often. Those with a key one by one: another
-    may have taken it."""
-    plain = [name for name in making["jobs"] if name not in making["keyed"]]
-    writes = [_free({"$in": plain}, making["token"], _HIDDEN, many=len(plain))] if plain else []
-    return writes + [_free(name, making["token"], (*_HIDDEN, *_KEY)) for name in making["keyed"]]
+def set_free(makings: Sequence[Mapping[str, Any]]) -> tuple[list[Write], list[tuple[str, str]]]:
+    """Let the pending jobs of firings be jobs: each once, whoever asks how often. Behind the statements of jobs without
+    a key stands one for each with a key, since another may have taken it: (job, token) of those, in order."""
+    plain: dict[str, list[str]] = {}
+    keyed = [(name, making["token"]) for making in makings for name in making["keyed"]]
+    alone = {name for name, _ in keyed}
+    for making in makings:
+        plain.setdefault(making["token"], []).extend(name for name in making["jobs"] if name not in alone)
+    writes = [_free({"$in": names}, token, _HIDDEN, len(names)) for token, names in plain.items() if names]
+    return writes + [_free(name, token, (*_HIDDEN, *_KEY)) for name, token in keyed], keyed
 
 
 def _free(names: object, token: str, fields: Iterable[str], many: int = 0) -> Write:
@@ -215,6 +219,7 @@ def pendings(names: Sequence[str], token: str) -> Document:
     return {"_id": {"$in": list(names)}, "state": GONE, "making.token": token}
 
 
-def made(key: str, token: str) -> Write:
-    """All jobs of a firing are free."""
-    return Write(filter={"_id": key, "making.token": token}, update={"$unset": {"making": ""}})
+def made(keys: Sequence[str], token: str) -> Write:
+    """All jobs of firings are free."""
+    there = {"_id": {"$in": list(keys)}, "making.token": token}
+    return Write(filter=there, update={"$unset": {"making": ""}}, many=True, expects=len(keys))

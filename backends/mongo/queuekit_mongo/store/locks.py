@@ -60,6 +60,7 @@ class Lock:
         if silent:
             await _end(self.room, silent)
             await port.bulk(SCHEDULES, [slots.steal(d["_id"], d["rev"], d["lock"]["token"], said) for d in silent])
+            return await self.take(wanted, session)
         return held
 
     def _silent(self, lock: Mapping[str, Any]) -> bool:
@@ -115,20 +116,19 @@ async def freeze(room: Room, queue: str) -> None:
         await finish(room, queue, [doc for doc in await room.port.find(slots.touched(key)) if "making" in doc])
 
 
-async def finish(room: Room, queue: str, docs: Sequence[Mapping[str, Any]]) -> int:
-    """Set the jobs of firings free that were applied; how many. Anybody may, and more than one."""
-    free = 0
+async def finish(room: Room, queue: str, docs: Sequence[Mapping[str, Any]]) -> None:
+    """Set the jobs of firings free that were applied. Anybody may, and more than one."""
+    if not docs:
+        return
+    writes, keyed = slots.set_free([doc["making"] for doc in docs])
+    done = await room.port.bulk(JOBS, writes)
+    alone = len(writes) - len(keyed)
+    taken = [keyed[index - alone] for index in done.duplicates]
+    for name, token in taken:  # another job came by its key meanwhile, so there is none to be made
+        await room.port.delete(JOBS, slots.pendings([name], token))
+    room.tally(queue, {"enqueued": done.met} if done.met else {})
+    room.marks.pop(queue, None)
+    tokens: dict[str, list[str]] = {}
     for doc in docs:
-        making = doc["making"]
-        writes = slots.set_free(making)
-        done = await room.port.bulk(JOBS, writes)
-        free += done.met
-        alone = len(writes) - len(making["keyed"])  # statements of jobs without a key, which stand before the others
-        taken = [making["keyed"][index - alone] for index in done.duplicates]
-        if taken:  # another job came by its key meanwhile, so there is none to be made
-            await room.port.delete(JOBS, slots.pendings(taken, making["token"]))
-    if docs:
-        room.tally(queue, {"enqueued": free} if free else {})
-        room.marks.pop(queue, None)
-        await room.port.bulk(SCHEDULES, [slots.made(doc["_id"], doc["making"]["token"]) for doc in docs])
-    return free
+        tokens.setdefault(doc["making"]["token"], []).append(doc["_id"])
+    await room.port.bulk(SCHEDULES, [slots.made(keys, token) for token, keys in tokens.items()])
