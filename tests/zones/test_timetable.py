@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from queuekit.domain.schedule import FIRE_MAX
 from queuekit.domain.timetable import Timetable, slot_name
 from queuekit.domain.timetable.table import SKIPPED_MAX
+from queuekit.errors import InvalidOption
 from tests.zones.crontab import Entry, ticks, walk
 from tests.zones.test_zones import SAMPLE, chosen, fired
 
@@ -173,3 +175,43 @@ def test_jitter_is_the_same_each_time_and_within_its_bounds(jitter: int, slot: i
     assert table.jitter_of(id, slot) == table.jitter_of(id, slot)
     assert 0 <= table.jitter_of(id, slot) <= jitter
     assert not _table({"every": "30d"}).jitter_of(id, slot)
+
+
+NUMBERS = st.one_of(st.integers(), st.floats(), st.integers(-3, 70))
+WORDS = st.one_of(
+    st.text(max_size=12),
+    st.text("0123456789*/-,L#W sunmojafb@", max_size=14),
+    st.sampled_from(["UTC", "1h", "P1D", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "Europe/Berlin", "skip"]),
+)
+VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, st.datetimes(), st.datetimes(timezones=st.timezones()))
+INNER = st.dictionaries(
+    st.sampled_from(["weeks", "days", "hours", "seconds", "months", "years", "hour", "minute", "second", "run_date",
+                     "start_date", "end_date", "timezone", "jitter", "x"]), VALUES, max_size=4
+)  # fmt: skip
+NESTED = st.recursive(
+    st.dictionaries(
+        st.sampled_from(["interval", "calendar", "date", "cron", "timezone"]), st.one_of(VALUES, INNER), max_size=2
+    ),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["and", "or"]), st.one_of(VALUES, st.lists(inner, max_size=3)), max_size=1
+    ),
+    max_leaves=3,
+)
+ANY = st.dictionaries(
+    st.sampled_from(["cron", "every", "at", "trigger", "timezone", "start", "end", "count", "jitter", "missed", "grace",
+                     "overlap", "x"]), st.one_of(VALUES, NESTED), max_size=4
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(rule=st.one_of(ANY, st.fixed_dictionaries({"cron": WORDS}), st.fixed_dictionaries({"trigger": NESTED}),
+                      st.builds(lambda more: {"every": "1h"} | more, ANY)))  # fmt: skip
+def test_whatever_is_given_is_a_rule_or_refused(rule: dict[str, Any]) -> None:
+    try:
+        table = _table(rule)
+    except InvalidOption:
+        return
+    assert Timetable.from_json(json.loads(json.dumps(table.to_json()))) == table
+    coming = table.first(NOW, NOW)
+    assert coming is None or table.turn(coming, 0, coming, NOW).slots == (coming,)
+    assert all(slot_name(slot) for slot in table.moments(2, NOW, NOW))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -16,7 +17,7 @@ from queuekit.errors import InvalidOption
 
 SHORTEST: Final = 1000  # ms
 MOST_PARTS: Final = 20
-_UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+_UNITS = {"weeks": 5200, "days": 36_500, "hours": 1e6, "minutes": 6e7, "seconds": 4e9}  # and the most: a century
 _STEPS = {"years": 100, "months": 1200, "weeks": 5200, "days": 36_500}
 _CLOCK = {"hour": 23, "minute": 59, "second": 59}
 _EXAMPLES = {
@@ -91,8 +92,8 @@ def _interval(given: Mapping[str, Any], where: str, start: int | None) -> Cadenc
     _known(given, (*_UNITS, "start_date", "end_date"), where, example)
     units = {unit: given[unit] for unit in _UNITS if given.get(unit)}
     for unit, value in units.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < 1e10:
-            raise InvalidOption(f"{where}: {unit}={value!r} is no number of {unit}: {example}")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= _UNITS[unit]:
+            raise InvalidOption(f"{where}: {unit}={value!r} is no number of {unit} up to a century: {example}")
     length = timedelta(**units)
     period = length // timedelta(milliseconds=1)
     if period < SHORTEST:
@@ -121,12 +122,10 @@ def _calendar(given: Mapping[str, Any], where: str, zone: str) -> Cadence:
 def _day(value: object, key: str, where: str) -> date | None:
     if value is None:
         return None
-    try:
-        if isinstance(value, str):
-            return date.fromisoformat(value)
-    except ValueError:
-        pass  # refused below, as every other value that is no day
-    if isinstance(value, date) and not isinstance(value, datetime):
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # refused below, as every other value that is no day
+            value = date.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime) and 1970 <= value.year < 9999:
         return value
     raise InvalidOption(f'{where}: {key}={value!r} is no day: use "2026-11-22"')
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, available_timezones
 
 from queuekit.domain.duration import parse_duration
+from queuekit.domain.timetable.cadence import LAST_MOMENT
 from queuekit.domain.timetable.cron import NAMED, Cron, walker
 from queuekit.errors import InvalidOption
 
@@ -64,7 +65,10 @@ def moment_of(value: object, key: str, where: str) -> int:
             f'{where}: {key}={value} does not say which zone it means: use "{read.isoformat()}Z", another offset, '
             "or datetime(…, tzinfo=ZoneInfo(…))"
         )
-    return (read - _EPOCH) // timedelta(milliseconds=1)
+    moment = (read - _EPOCH) // timedelta(milliseconds=1)
+    if not 0 <= moment < LAST_MOMENT:
+        raise InvalidOption(f"{where}: {key}={value} is out of reach: use a year from 1970 to 9998")
+    return moment
 
 
 def cron_text(value: object, where: str, *, check: bool) -> str:
