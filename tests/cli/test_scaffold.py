@@ -207,8 +207,12 @@ def test_the_page_shows_what_is_written(empty: Shell) -> None:
     assert empty(*ours[0][1:]).code == 0
     empty.folder /= "shop"
     assert empty(*ours[1][1:]).code == 0
-    (lines,) = [text for kind, text in blocks if kind == "python"]
-    assert lines in (empty.folder / "jobs.py").read_text()
+    lines, again = [text for kind, text in blocks if kind == "python"]
+    jobs = empty.folder / "jobs.py"
+    assert lines in jobs.read_text()
+    jobs.write_text(jobs.read_text() + again)
+    assert empty("-A", "jobs:kit", "schedules", "sync").code == 0
+    assert [row["id"] for row in empty("-A", "jobs:kit", "schedules", "list", "--json").json] == ["monday"]
     (tree,) = [text for kind, text in blocks if kind == "text"]
     assert re.findall(r"(\w+\.py)", tree) == ["__init__.py", "constants.py", "types.py", "producer.py", "processor.py"]
 

@@ -42,6 +42,8 @@ def test_the_page_about_flask(page: Any) -> None:
     assert (answer.status_code, answer.json["queued"]) == (202, True)
     with app.app_context():
         assert page.kit.job(answer.json["job"]).status() == "waiting"
+        page.kit.worker(burst=True).run()
+        assert page.kit.schedules.get("digest").rule["timezone"] == "Europe/Berlin"
     assert page.app.extensions["queuekit"].queue_options["mail"]["attempts"] == 8
 
 
@@ -52,9 +54,11 @@ def test_the_page_about_fastapi(page: Any) -> None:
         first, second = client.post("/receipts/ada"), client.post("/by-name/bob")
         assert [first.status_code, second.status_code] == [202, 202]
         assert client.get(f"/jobs/{second.json()['job']}").json() == {"state": "waiting"}
+        assert client.post("/digest/pause").json() == {"paused": False}  # no worker has written it yet
     with page.TestClient(page.development):
         job = page.send_receipt.enqueue("eve")
         assert job.result(timeout=30) == "sent to eve"
+        assert page.kit.schedules.get("digest") is not None
 
 
 @pytest.mark.parametrize("page", ["flask.md", "fastapi.md"])
