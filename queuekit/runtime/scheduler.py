@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from queuekit import clock
 from queuekit.errors import Moved, StoreUnavailable
+from queuekit.producing.scheduling.declared import declarations
+from queuekit.producing.scheduling.declaring import declare_schedules
+from queuekit.producing.scheduling.gate import fires_here
 from queuekit.runtime.agent import Agent, end, raise_if_cancelled
 from queuekit.runtime.firing import AGAIN, Firer
 from queuekit.runtime.source import Source
 from queuekit.store.parts import SchedulingStore
 
 if TYPE_CHECKING:
+    from queuekit.kit import QueueKit
     from queuekit.runtime.announcer import Announcer
     from queuekit.store.protocol import JobStore
 
@@ -50,7 +55,7 @@ class Scheduler(Agent):
     async def act(self) -> None:
         """Fire until nothing is due, then set the time of the next look."""
         if not await self._allowed():
-            self._sleep(BARE_FLOOR)
+            self._sleep(FLOOR)
             return
         while True:
             self._rung.clear()
@@ -134,17 +139,51 @@ class Scheduler(Agent):
         self._look = clock.monotonic() + seconds * random.uniform(0.9, 1.1)  # noqa: S311
 
 
-def schedulers(
-    store: JobStore, sources: Sequence[Source], announcer: Announcer, stopping: asyncio.Event
-) -> list[Scheduler]:
-    """One for each queue; none where the store keeps no schedules."""
-    if "schedules" not in store.capabilities.parts:
-        return []
-    keeping = cast(SchedulingStore, store)
-    return [
-        Scheduler(Firer(keeping, source.queue, stopped=stopping.is_set, failed=announcer.error), source)
-        for source in sources
-    ]
+@dataclass(frozen=True, slots=True)
+class Scheduling:
+    """What the schedulers of a worker share."""
+
+    kit: QueueKit
+    store: JobStore
+    later: Collection[str]  # queues whose declarations could not be written yet
+
+    @classmethod
+    async def declared(cls, kit: QueueKit, store: JobStore, queues: Collection[str]) -> Scheduling:
+        """After the declared schedules of these queues were written, where that can be. Raises ConfigError."""
+        if not declarations(kit, queues):
+            return cls(kit, store, ())
+        at = await kit.access.asynchronous()
+        return cls(kit, store, (await declare_schedules(kit, at, queues)).later)
+
+    def agents(self, sources: Sequence[Source], announcer: Announcer, stopping: asyncio.Event) -> list[Scheduler]:
+        """One for each queue; none where the store keeps no schedules."""
+        if "schedules" not in self.store.capabilities.parts:
+            return []
+        store, made = cast(SchedulingStore, self.store), []
+        for source in sources:
+            firer = Firer(store, source.queue, stopped=stopping.is_set, failed=announcer.error)
+            gate = _Gate(self.kit, source.queue, unwritten=source.queue in self.later)
+            made.append(Scheduler(firer, source, allowed=gate.allowed))
+        return made
+
+
+class _Gate:
+    """Whether a queue's schedules fire in this process's own store; writes what could not be declared before."""
+
+    def __init__(self, kit: QueueKit, queue: str, *, unwritten: bool) -> None:
+        self._kit, self._queue, self._unwritten = kit, queue, unwritten
+
+    async def allowed(self) -> bool:
+        """Asks nothing where no other store is named and everything is written."""
+        if self._kit.access.settings.from_url is None and not self._unwritten:
+            return True
+        at = await self._kit.access.asynchronous()
+        if not await fires_here(self._kit, at, self._queue):
+            return False
+        if self._unwritten:
+            said = await declare_schedules(self._kit, at, [self._queue])
+            self._unwritten = self._queue in said.later
+        return True
 
 
 async def catch_up(schedulers: Sequence[Scheduler], stopping: asyncio.Event) -> None:

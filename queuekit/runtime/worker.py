@@ -31,7 +31,7 @@ from queuekit.runtime.pruner import Pruner
 from queuekit.runtime.pulse import Lag, Pulse, new_beat
 from queuekit.runtime.recoverer import Recoverer
 from queuekit.runtime.runner import Runner
-from queuekit.runtime.scheduler import catch_up, schedulers
+from queuekit.runtime.scheduler import Scheduling, catch_up
 from queuekit.runtime.source import Source
 from queuekit.runtime.tuner import Tuner
 
@@ -162,6 +162,8 @@ class Worker:
         for queue in planned.queues:
             conf = await ask(partial(declare, store, queue.queue, queue.limits))
             queues.append(queue.under(conf))
+        names = [queue.queue for queue in queues]
+        self._scheduling = await ask(partial(Scheduling.declared, self._kit, store, names))
         return store, replace(planned, queues=tuple(queues))
 
     def _build(self, store: JobStore, planned: Plan) -> None:
@@ -199,7 +201,7 @@ class Worker:
         self._recoverers = [Recoverer(store, source, self._announcer) for source in sources]
         self._pruner, self._tuner = Pruner(store, sources), Tuner(store, sources, self._tune)
         assert self._stopping is not None
-        self._schedulers = schedulers(store, sources, self._announcer, self._stopping)
+        self._schedulers = self._scheduling.agents(sources, self._announcer, self._stopping)
         self._keeper.start(sources)
 
     def _source(self, planned: Plan, queue: QueuePlan) -> Source:

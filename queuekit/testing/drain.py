@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from queuekit import clock
 from queuekit.domain.events import Job
 from queuekit.domain.outcome import Ask, Exchange, Outcome, Refusal
+from queuekit.producing.scheduling.declaring import declare_schedules
 from queuekit.runtime.announcer import Announcer
 from queuekit.runtime.claim import Claim
 from queuekit.runtime.declare import declare
@@ -38,6 +39,8 @@ async def drain(
     """
     kit.load()
     door = await kit.access.asynchronous()
+    if "schedules" in door.store.capabilities.parts:
+        await declare_schedules(kit, door, None if queue is None else [queue])
     threads = threads or Threads(1, "queuekit-drain")
     runner = Runner(kit, WORKER, threads)
     drainer = _Drainer(kit, door, runner, limit)

@@ -17,6 +17,8 @@ from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Enqueued, Op
 from queuekit.domain.schedule import Fired
 from queuekit.producing.access import Access
+from queuekit.producing.scheduling.declaring import declare_schedules
+from queuekit.store.direct import direct
 from queuekit.store.protocol import JobStore
 from queuekit.testing.clock import VirtualClock
 from queuekit.testing.drain import drain, firing
@@ -40,6 +42,12 @@ class TestKit(QueueKit):
         self.clock = clock or VirtualClock()
         self.world = ModelWorld(self.clock.ms)
         self.access: Access = _ModelAccess(self, self.world)
+        self.clock.leaving.append(self._declare)
+
+    def _declare(self) -> None:
+        """Write declared schedules before time moves: they begin when the test does, as with a worker that started."""
+        entry = self.access.blocking(warn=False)
+        direct(declare_schedules(self, entry))
 
     def drain(self, queue: str | None = None) -> list[Job]:
         """Run what is due, in this thread, until nothing is; the jobs that ran, as they are afterwards.
@@ -160,8 +168,12 @@ def _swapped(kit: QueueKit, clock: VirtualClock, *, inline: bool = False) -> Ite
     if isinstance(kit, TestKit):
         test.clock, test.world = kit.clock, kit.world
     test.access = _ModelAccess(test, test.world, inline=inline)
-    with kit.through(test.access):
-        yield test
+    test.clock.leaving.append(test._declare)
+    try:
+        with kit.through(test.access):
+            yield test
+    finally:
+        test.clock.leaving.remove(test._declare)
 
 
 class _ModelAccess(Access):
