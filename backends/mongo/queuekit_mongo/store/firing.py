@@ -22,7 +22,7 @@ from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Write
 from queuekit_mongo.store.locks import PAUSE, SILENT, Held, Lock, elsewhere, finish, seen
 from queuekit_mongo.store.produce import WHOLE_BYTES, Call, check
-from queuekit_mongo.store.room import TALLY_AGE, Room, View
+from queuekit_mongo.store.room import Room, View
 
 PART: Final = 200  # firings in one step
 SPARSE: Final = 0.05  # seconds between two looks at schedules that others have locked, at most
@@ -193,7 +193,7 @@ class _Work:
                 self._answer(key, receipts=[call.receipts[index] for index in range(own.start, own.stop)])
         await self._refuse(sorted(held.mine - where.keys()), NoFire.LATER)
         self.room.marks.pop(self.queue, None)
-        await self.room.flush(self.queue, age=TALLY_AGE)
+        await self.room.flush(self.queue)
 
     # ------------------------------------------------------------------ step by step
 

@@ -132,3 +132,4 @@ async def finish(room: Room, queue: str, docs: Sequence[Mapping[str, Any]]) -> N
     for doc in docs:
         tokens.setdefault(doc["making"]["token"], []).append(doc["_id"])
     await room.port.bulk(SCHEDULES, [slots.made(keys, token) for token, keys in tokens.items()])
+    await room.flush(queue)
