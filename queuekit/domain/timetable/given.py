@@ -14,6 +14,7 @@ from queuekit.domain.timetable.cron import Cron
 from queuekit.domain.timetable.objects import as_mapping
 from queuekit.domain.timetable.triggers import read
 from queuekit.domain.timetable.values import (
+    SHORTEST,
     cron_text,
     moment_of,
     one_of,
@@ -54,6 +55,8 @@ def parsed(given: Mapping[str, Any], *, where: str, zone: str, check: bool) -> d
         "overlap": one_of(given.get("overlap"), "overlap", ("allow", "skip", "replace"), where),
     }
     fields["cadence"] = cadence = _cadence(kind, given[kind], where=where, own=own, zone=zone, start=start, check=check)
+    if check and fields["grace"] is not None and fields["grace"] < SHORTEST:
+        raise InvalidOption(f'{where}: grace={given["grace"]!r} would let nothing fire, a moment late: use "1m" or so')
     if check and fields["jitter"]:
         _jitter_fits(fields["jitter"], cadence, where)
     return fields

@@ -12,10 +12,9 @@ from queuekit.domain.timetable.cadence import Cadence, Every, Once
 from queuekit.domain.timetable.calendar import Calendar
 from queuekit.domain.timetable.combined import Both, Either, Written
 from queuekit.domain.timetable.cron import Cron
-from queuekit.domain.timetable.values import cron_text, moment_of, slot_name, whole, zone_name
+from queuekit.domain.timetable.values import SHORTEST, cron_text, moment_of, slot_name, whole, zone_name
 from queuekit.errors import InvalidOption
 
-SHORTEST: Final = 1000  # ms
 MOST_PARTS: Final = 20
 _UNITS = {"weeks": 5200, "days": 36_500, "hours": 1e6, "minutes": 6e7, "seconds": 4e9}  # and the most: a century
 _STEPS = {"years": 100, "months": 1200, "weeks": 5200, "days": 36_500}
