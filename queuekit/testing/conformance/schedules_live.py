@@ -18,8 +18,8 @@ from queuekit.testing.conformance.moving_live import breathe, left_for_good
 from queuekit.testing.conformance.slots import fire, firing, kept, read, schedule
 from queuekit.testing.conformance.words import Q, counted, totals
 
-SLOTS = 24
-WORKERS = 4
+SLOTS = 12
+WORKERS = 3
 
 
 class Book:
@@ -142,7 +142,7 @@ async def test_edits_and_firings_do_not_undo_each_other(contended: None, schedul
 
     async def edit(store: JobStore) -> None:
         mine, done = cast("SchedulingStore", store), 0
-        while done < 10:
+        while done < 5:
             record = await read(mine)
             await breathe()
             try:
@@ -153,7 +153,7 @@ async def test_edits_and_firings_do_not_undo_each_other(contended: None, schedul
 
     await together(scheduling, edit, *(book.firer(number) for number in range(3)))
     assert len(book.fired) == SLOTS
-    assert (await read(scheduling)).definition == b"10"
+    assert (await read(scheduling)).definition == b"5"
     await agree(scheduling, book, "s")
 
 
@@ -165,7 +165,7 @@ async def test_a_slot_is_fired_before_its_queue_leaves_or_leaves_with_it(
     book = Book()
 
     async def go(store: JobStore) -> None:
-        while len(book.fired) < 10:
+        while len(book.fired) < 6:
             await store.count(Q)
             await breathe()
         await left_for_good(cast("MovingStore", store))
