@@ -153,7 +153,9 @@ async def refusals(pair: Pair, queue: str) -> list[str]:
 async def _schedules(pair: Pair, queue: str) -> str | None:
     """Why the schedules of both sides cannot become those of one."""
     target = pair.target.name
-    theirs = {one.id: one.definition async for page in pair.schedules(pair.target, queue) for one in page}
+    theirs: dict[str, bytes] = {}
+    async for page in pair.schedules(pair.target, queue):
+        theirs |= {one.id: one.definition for one in page}
     if theirs and not pair.options.merge:
         return (
             f"queue {queue}: {target} has {len(theirs)} schedules of it already, as {next(iter(theirs))}, which would"
