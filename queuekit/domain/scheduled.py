@@ -143,7 +143,7 @@ class Mark:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A change of queue that is under way: of the record that leaves (`queue`: where to), or of the one that comes
-    (`queue`: where from). `rev` is the leaving record's, `next` what it had; neither record fires meanwhile.
+    (`queue`: where from; "": it is new). `rev` is the leaving record's, `next` what it had. Neither fires meanwhile.
     """
 
     queue: str

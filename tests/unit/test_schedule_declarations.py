@@ -104,7 +104,7 @@ def test_a_job_made_before_the_settings_are_read_is_a_job_like_any_other(clock: 
         kit.queue("mail").make("send", {"to": "bob"}),
         send.make("b" * 200),
     ]
-    assert QueueKit.settled.fget(kit) is False  # type: ignore[attr-defined]  # mypy would take it for the answer of later too
+    assert not kit.settled
     assert (early[0].id, early[0].queue, early[0].task, early[0].chosen) == ("x", "mail", "send", True)
     assert repr(early[0]) == "NewJob(mail/x, task='send')"
     handles = kit.enqueue_many(early[:2])

@@ -134,8 +134,8 @@ async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, fo
     """Whether anything was written. `found`: as it was just now."""
     moved = False
     for attempt in range(_TRIES):
-        if attempt or (found is not None and verbs.passing(found.record)):
-            found = await verbs.settled(kit, at, one.id)
+        if attempt or (found is not None and finding.passing(found.record)):
+            found = await verbs.settled(kit, at, one.id, sure=False)
         if found is None:
             made = await verbs.created(
                 kit, at, one.id, one.queue, Definition(anchor=0, declared=layer), may_be_over=True

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from queuekit.domain import names
+from queuekit.domain.outcome import Home
 from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.scheduled import Definition
 from queuekit.errors import Conflict, SchemaMismatch, Unsupported
@@ -39,73 +40,79 @@ def reference(text: str) -> tuple[str | None, str]:
 
 async def one(kit: QueueKit, at: Entry, text: str) -> Found | None:
     """The schedule of a bare id or "queue/id". Raises Conflict where two queues have it. *Cost* O(queues) if bare."""
+    return only(await all_of(kit, at, text), text)
+
+
+async def all_of(kit: QueueKit, at: Entry, text: str, *, sure: bool = True) -> list[Found]:
+    """All records of a bare id, or the one of "queue/id": while a schedule changes its queue there are two.
+
+    `sure`: where there is none of a bare id, look again; it may have gone from a queue not asked yet to one that was.
+    """
     scheduling(at)
     queue, name = reference(text)
-    if queue is not None:
-        return await in_queue(kit, at, queue, name)
-    return only(await everywhere(kit, at, name), name)
+    if queue is None:
+        return await everywhere(kit, at, name) or (await everywhere(kit, at, name) if sure else [])
+    found = await in_queue(kit, at, queue, name)
+    return [] if found is None else [found]
 
 
 def only(found: list[Found], id: str) -> Found | None:
-    """The one that counts: of two that are one schedule on its way, where it comes to. Raises Conflict."""
-    queues = {place.record.queue for place in found}
-    staying = [place for place in found if len(found) == 1 or _goes_to(place.record) not in queues]
+    """The one that counts: before those that are on their way to another queue. Raises Conflict for two that stay."""
+    staying = [place for place in found if not passing(place.record)]
     if len(staying) > 1:
         listed = ", ".join(sorted(place.record.queue for place in staying))
         raise Conflict(f"schedule {id!r} is in the queues {listed}: say which, as queue/id")
-    return staying[0] if staying else None
+    return next(iter(staying or found), None)
+
+
+def passing(record: ScheduleRecord) -> bool:
+    """Whether it is on its way to another queue."""
+    try:
+        definition = Definition.load(record.definition)
+    except SchemaMismatch:
+        return False
+    return definition.leaving is not None or definition.coming is not None
 
 
 async def in_queue(kit: QueueKit, at: Entry, queue: str, id: str) -> Found | None:
     """The schedule of that id and queue."""
     begin = await root(kit, at, queue)
-    async for place in _places(begin, queue):
-        record = (await place.ask(partial(scheduling(place).get_schedules, queue, [id])))[0]
-        if record is not None:
-            return Found(begin, place, record)
-    return None
+    place = await _home(begin, queue)
+    record = (await place.ask(partial(scheduling(place).get_schedules, queue, [id])))[0]
+    return None if record is None else Found(begin, place, record)
 
 
 async def everywhere(kit: QueueKit, at: Entry, id: str) -> list[Found]:
     """The schedules of that id in all known queues; where none has it, in the stores that queues moved to."""
-    found = []
+    queues = set[str]()
     for begin in await _roots(kit, at):
-        for queue in await begin.at.ask(begin.at.store.queues):
-            record = (await begin.at.ask(partial(scheduling(begin.at).get_schedules, queue, [id])))[0]
-            if record is not None and (await root(kit, at, queue)).access is begin.access:
-                found.append(Found(begin, begin.at, record))
-    if found:
-        return found
-    own = Root(kit.access, at)
-    for place in await seeking.linked(kit.access, at):
-        entry = place.entry
-        for queue in await entry.ask(entry.store.queues) if schedules_in(entry.store) else ():
-            record = (await entry.ask(partial(scheduling(entry).get_schedules, queue, [id])))[0]
-            if record is not None:
-                found.append(Found(own, entry, record))
-    return found
+        queues |= await _queues_with(begin.at, id)
+    for place in [] if queues else await seeking.linked(kit.access, at):
+        queues |= await _queues_with(place.entry, id) if schedules_in(place.entry.store) else set()
+    found = [await in_queue(kit, at, queue, id) for queue in sorted(queues)]
+    return [place for place in found if place is not None]
 
 
 async def listed(kit: QueueKit, at: Entry, queue: str | None) -> list[Found]:
     """All schedules, or those of a queue, by queue and id."""
     scheduling(at)
-    if queue is not None:
-        return await _of(await root(kit, at, names.queue_name(queue)), queue)
-    found = list[Found]()
-    for begin in await _roots(kit, at):
-        for name in await begin.at.ask(begin.at.store.queues):
-            if (await root(kit, at, name)).access is begin.access:
-                found += await _of(begin, name)
-    return sorted(found, key=lambda place: (place.record.queue, place.record.id))
+    queues = {names.queue_name(queue)} if queue is not None else set[str]()
+    for begin in await _roots(kit, at) if queue is None else ():
+        queues.update(await begin.at.ask(begin.at.store.queues))
+    found = []
+    for name in sorted(queues):
+        begin = await root(kit, at, name)
+        place = await _home(begin, name)
+        found += [Found(begin, place, record) async for record in pages(place, name)]
+    return found
 
 
-async def _of(begin: Root, queue: str) -> list[Found]:
-    """Of one queue, from the first store on its way that has any."""
-    async for place in _places(begin, queue):
-        found = [Found(begin, place, record) async for record in pages(place, queue)]
-        if found:
-            return found
-    return []
+async def _queues_with(at: Entry, id: str) -> set[str]:
+    """Queues of one store that have a schedule of that id. *Cost* O(queues)."""
+    queues = await at.ask(at.store.queues)
+    return {
+        queue for queue in queues if (await at.ask(partial(scheduling(at).get_schedules, queue, [id])))[0] is not None
+    }
 
 
 async def pages(at: Entry, queue: str) -> AsyncIterator[ScheduleRecord]:
@@ -117,12 +124,20 @@ async def pages(at: Entry, queue: str) -> AsyncIterator[ScheduleRecord]:
         after = page[-1].id
 
 
-async def _places(begin: Root, queue: str) -> AsyncIterator[Entry]:
-    """The store where we begin; then, for a queue that moves or moved, the other ones."""
-    yield begin.at
+async def _home(begin: Root, queue: str) -> Entry:
+    """The store whose schedules of a queue hold: where it lives; until that is one, where it leaves."""
+    conf = await begin.at.ask(partial(begin.at.store.conf, queue))
+    if conf.home is Home.HERE:
+        return begin.at
+    leaves = begin.at if conf.home is Home.MOVING else None
     async for place in seeking.trail(begin.access, begin.at, queue):
-        if schedules_in(place.entry.store):
-            yield place.entry
+        entry = place.entry
+        home = (await entry.ask(partial(entry.store.conf, queue))).home
+        if home is Home.HERE and schedules_in(entry.store):
+            return entry
+        if home is Home.MOVING:
+            leaves = leaves or entry
+    return leaves or begin.at
 
 
 async def _roots(kit: QueueKit, at: Entry) -> list[Root]:
@@ -136,11 +151,3 @@ async def _roots(kit: QueueKit, at: Entry) -> list[Root]:
         if schedules_in(old.at.store):
             roots.append(old)
     return roots
-
-
-def _goes_to(record: ScheduleRecord) -> str | None:
-    try:
-        leaving = Definition.load(record.definition).leaving
-    except SchemaMismatch:
-        return None
-    return None if leaving is None else leaving.queue

@@ -70,9 +70,10 @@ async def source(kit: QueueKit, at: Entry) -> Root:
 
 
 async def _ask(kit: QueueKit, at: Entry, queue: str, known: _Known, now: float) -> tuple[float, bool]:
-    if (await at.ask(partial(at.store.conf, queue))).epoch > 0:
-        return _FOR_EVER, True  # a move has brought it here, or took it away: from now on its own home decides
     soon = now + _REMEMBERED
+    own = await at.ask(partial(at.store.conf, queue))
+    if own.home is not Home.HERE or own.to is not None:
+        return soon, True  # it is on its way: the stores themselves let one of the two fire, or none
     try:
         old = (await source(kit, at)).at
         if known.same is None:
@@ -80,14 +81,16 @@ async def _ask(kit: QueueKit, at: Entry, queue: str, known: _Known, now: float) 
         if known.same or not schedules_in(old.store):
             return _FOR_EVER, True
         conf = await old.ask(partial(old.store.conf, queue))
-        if conf.home is Home.GONE:
-            return soon, True
+        if conf.home is not Home.HERE or conf.to is not None:
+            return _FOR_EVER if conf.home is Home.GONE else soon, True
         if conf.rev == 0 and conf.epoch == 0 and queue not in await _queues(old, known, now):
             return soon, True
     except ConfigError as error:
         _tell(known, "queuekit", f"{FROM} names no store that could have schedules of ours: {redact(str(error))}")
         return _FOR_EVER, True
     except StoreUnavailable as error:
+        if own.epoch > 0:  # it came here some time ago: the store it left may be gone for good
+            return soon, True
         _tell(known, queue, f"queue {queue}: its schedules do not fire here as long as {FROM} cannot be asked whether"
               f" it has them: {redact(str(error))}")  # fmt: skip
         return soon, False

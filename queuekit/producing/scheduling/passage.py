@@ -1,7 +1,7 @@
-"""A schedule that changes its queue: one record leaves, another comes, and at no moment may two fire.
+"""A schedule that changes its queue, or is new: one record leaves, another comes, and at no moment may two fire.
 
 Steps, each written under compare-and-set: freeze the old record, write the new one that does not fire yet, delete the
-old one, let the new one fire. Whoever finds a step done goes on from it (decision 144).
+old one, let the new one fire. Whoever finds a step done goes on from it (docs/decisions/144).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.scheduled import Definition, Passage
 from queuekit.producing.scheduling.editing import fires
-from queuekit.producing.scheduling.finding import Found, in_queue
+from queuekit.producing.scheduling.finding import Found, everywhere, in_queue
 from queuekit.producing.scheduling.gate import root
 from queuekit.producing.scheduling.root import scheduling
 
@@ -38,7 +39,7 @@ async def go_on(kit: QueueKit, at: Entry, found: Found) -> None:
     if definition.leaving is not None:
         await _arrive(kit, at, found, definition, definition.leaving)
     elif definition.coming is not None:
-        await _settle(kit, at, found, definition, definition.coming)
+        await confirmed(kit, at, found)
 
 
 async def _arrive(kit: QueueKit, at: Entry, old: Found, definition: Definition, passage: Passage) -> None:
@@ -58,21 +59,44 @@ async def _arrive(kit: QueueKit, at: Entry, old: Found, definition: Definition, 
     if theirs is None:
         _log.warning("schedule %s was in queue %s already: the one of queue %s is dropped", record.id, queue,
                      record.queue)  # fmt: skip
-    await old.at.ask(partial(scheduling(old.at).delete_schedule, record.queue, record.id, record.rev))
+    await _delete(old)
 
 
-async def _settle(kit: QueueKit, at: Entry, new: Found, definition: Definition, passage: Passage) -> None:
-    """The old record's end, and behind it the new one fires; or the new one's end, if it was left behind."""
-    record = new.record
-    old = await in_queue(kit, at, passage.queue, record.id)
-    if old is not None and old.record.rev == passage.rev:
-        await old.at.ask(partial(scheduling(old.at).delete_schedule, passage.queue, record.id, passage.rev))
-        return
-    if old is not None:  # it stayed, or came back: the passage this belongs to is over
-        await new.at.ask(partial(scheduling(new.at).delete_schedule, record.queue, record.id, record.rev))
-        return
+async def confirmed(kit: QueueKit, at: Entry, new: Found) -> ScheduleRecord | None:
+    """The next step of a record that comes: it fires, if no other has that id by now. None: it does not, look again.
+
+    What fires, or leaves for elsewhere, goes before it. Of two that come the one of the later passage stays, and one
+    that is new goes; of two that are new the one of the first queue by name stays.
+    """
+    definition = Definition.load(new.record.definition)
+    coming = definition.coming
+    if coming is None:
+        return new.record
+    for other in await everywhere(kit, at, new.record.id):
+        if other.record.queue == new.record.queue:
+            continue
+        theirs = Definition.load(other.record.definition).coming
+        left = (other.record.queue, other.record.rev) == (coming.queue, coming.rev)
+        if left or (theirs is not None and _before(other.record, theirs, new.record, coming)):
+            await _delete(other)
+        else:
+            await _delete(new)
+        return None
+    return await _fire(new, definition, coming)
+
+
+def _before(other: ScheduleRecord, theirs: Passage, record: ScheduleRecord, mine: Passage) -> bool:
+    """Whether of two that come the other one is to go: revs of one id grow, whatever its queue."""
+    return theirs.rev < mine.rev or (theirs.rev == mine.rev and other.queue > record.queue)
+
+
+async def _fire(new: Found, definition: Definition, passage: Passage) -> ScheduleRecord:
+    """The last step."""
     arrived = replace(definition, coming=None)
-    next_at = passage.next if fires(arrived) else None
-    await new.at.ask(
-        partial(scheduling(new.at).put_schedule, record.queue, replace(record, definition=arrived.dump(), next=next_at))
-    )
+    record = replace(new.record, definition=arrived.dump(), next=passage.next if fires(arrived) else None)
+    return await new.at.ask(partial(scheduling(new.at).put_schedule, record.queue, record))
+
+
+async def _delete(found: Found) -> None:
+    record = found.record
+    await found.at.ask(partial(scheduling(found.at).delete_schedule, record.queue, record.id, record.rev))

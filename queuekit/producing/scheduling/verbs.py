@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from queuekit import clock, ids
 from queuekit.domain import names
 from queuekit.domain.redact import redact
 from queuekit.domain.schedule import ScheduleRecord
-from queuekit.domain.scheduled import Definition, Layer, Mark
+from queuekit.domain.scheduled import Definition, Layer, Mark, Passage
 from queuekit.domain.timetable import Timetable
 from queuekit.domain.values import JSON
 from queuekit.errors import Conflict, InvalidOption, JobNotFound, Moved, StoreError
@@ -68,7 +69,7 @@ async def ensure(
     table = Timetable.parse(rule, where=where, zone=kit.access.settings.timezone)
     layer = Layer(job=form.to_json(), rule=table.to_json(), by=by or who(), at=clock.now_ms())
     for _ in range(_TRIES):
-        found = await settled(kit, at, id)
+        found = await settled(kit, at, id, sure=False)
         if found is None:
             made = await created(kit, at, id, job.queue, Definition(anchor=0, override=layer), at_once=at_once)
             if made is not None:
@@ -142,11 +143,12 @@ async def fire(kit: QueueKit, at: Entry, id: str, *, by: str | None = None) -> J
 
 async def delete(kit: QueueKit, at: Entry, id: str) -> bool:
     """See `Schedules.delete`."""
+    ways: Ways | None = None
     for _ in range(_TRIES):
         found = await settled(kit, at, id)
         if found is None:
             return False
-        record, entry, ways = found.record, found.at, Ways(found.root)
+        record, entry, ways = found.record, found.at, ways or Ways(found.root)
         try:
             await entry.ask(partial(scheduling(entry).delete_schedule, record.queue, record.id, record.rev))
         except Conflict:
@@ -160,16 +162,15 @@ async def delete(kit: QueueKit, at: Entry, id: str) -> bool:
 
 
 # ---------------------------------------------------------------- for these verbs and for declarations
-async def settled(kit: QueueKit, at: Entry, id: str) -> Found | None:
-    """The schedule; one that was on its way to another queue has arrived there."""
+async def settled(kit: QueueKit, at: Entry, id: str, *, sure: bool = True) -> Found | None:
+    """The schedule; one that was on its way to another queue has arrived there. `sure`: see `finding.all_of`."""
     for _ in range(_TRIES):
-        found = await finding.one(kit, at, id)
-        if found is None or not passing(found.record):
-            return found
-        try:
-            await passage.go_on(kit, at, found)
-        except Conflict:
-            continue  # somebody else went on with it
+        found = await finding.all_of(kit, at, id, sure=sure)
+        underway = next((place for place in found if finding.passing(place.record)), None)
+        if underway is None:
+            return finding.only(found, id)
+        with suppress(Conflict):  # then somebody else went on with it
+            await passage.go_on(kit, at, underway)
     raise Conflict(f"schedule {id!r} is on its way between two queues: {_TRIES} tries lost")
 
 
@@ -185,20 +186,22 @@ async def edited(found: Found, change: Change) -> bool | None:
 async def created(
     kit: QueueKit, at: Entry, id: str, queue: str, make: Definition, *, at_once: bool = False, may_be_over: bool = False
 ) -> ScheduleRecord | None:
-    """A new record; None: somebody else wrote one meanwhile. Raises InvalidOption where no slot is to come."""
+    """A new record; None: somebody else wrote one meanwhile. Raises InvalidOption where no slot is to come.
+
+    It is written, then looked whether another queue has that id by now, and only then it fires.
+    """
     begin = await root(kit, at, queue)
     entry, ways = begin.at, Ways(begin)
     while True:
         now = await store_now(entry, queue)
-        definition = replace(make, anchor=now)
-        next_at = definition.timetable.first(now, now)
+        next_at = replace(make, anchor=now).timetable.first(now, now)
         if next_at is None and not may_be_over:
-            raise InvalidOption(f"schedule {id!r} {over(definition.timetable, 0)}")
-        if at_once:
-            next_at = now
-        record = ScheduleRecord(id=id, queue=queue, definition=definition.dump(), next=next_at)
+            raise InvalidOption(f"schedule {id!r} {over(make.timetable, 0)}")
+        coming = Passage(queue="", next=now if at_once else next_at)
+        record = ScheduleRecord(id=id, queue=queue, definition=replace(make, anchor=now, coming=coming).dump())
         try:
-            return await entry.ask(partial(scheduling(entry).put_schedule, queue, record))
+            written = await entry.ask(partial(scheduling(entry).put_schedule, queue, record))
+            return await passage.confirmed(kit, at, Found(begin, entry, written))
         except Conflict:
             return None
         except Moved as moved:
@@ -261,9 +264,3 @@ def _put_over(layer: Layer, record: ScheduleRecord, before: Definition, now: int
 
 def _content(layer: Layer | None) -> object:
     return None if layer is None else (layer.job, layer.rule)
-
-
-def passing(record: ScheduleRecord) -> bool:
-    """Whether it is on its way to another queue."""
-    definition = Definition.load(record.definition)
-    return definition.leaving is not None or definition.coming is not None
