@@ -27,7 +27,7 @@ async def lines() -> list[bytes]:
     """An export of some size."""
     some: list[bytes] = []
     one = await filled(model(), jobs=200)
-    await export(one.store, some.append, namespace="t")
+    await export(one.store, some.append, namespace="t", schedules=False)  # one of them does not pack
     return some
 
 
