@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -294,3 +295,15 @@ def test_requests_in_a_transaction_enqueue_with_its_commit(monkeypatch: pytest.M
     assert seen == ["uncommitted"] * 2
     assert get_kit().health("pages")["pages"].waiting == 1
     get_kit().queue("pages").obliterate(confirm="pages")
+
+
+def test_schedules_go_by_the_projects_time_zone_where_it_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.test import override_settings
+
+    from queuekit.contrib.django import conf
+
+    with override_settings(TIME_ZONE="Asia/Tokyo"):
+        assert conf.framework().defaults["timezone"].value == "Asia/Tokyo"
+    plain = SimpleNamespace(QUEUEKIT={}, DEBUG=True, TIME_ZONE="America/Chicago", is_overridden=lambda name: False)
+    monkeypatch.setattr(conf, "settings", plain)
+    assert conf.framework().defaults == {}  # Django's own default is Chicago, which nobody chose

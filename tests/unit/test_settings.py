@@ -38,7 +38,7 @@ def test_the_variables_are_these() -> None:
         "QUEUEKIT_PROCESSES", "QUEUEKIT_LEASE", "QUEUEKIT_TIMEOUT", "QUEUEKIT_DURABILITY", "QUEUEKIT_ALLOW_EVICTION",
         "QUEUEKIT_PAYLOAD_LIMIT", "QUEUEKIT_KEYS", "QUEUEKIT_KEYS_FILE", "QUEUEKIT_LOG", "QUEUEKIT_DEBUG",
         "QUEUEKIT_LOG_FORMAT", "QUEUEKIT_HEALTH_PORT", "QUEUEKIT_DASHBOARD_TOKEN", "QUEUEKIT_REQUIRE_PROVIDER",
-        "QUEUEKIT_PRESET",
+        "QUEUEKIT_PRESET", "QUEUEKIT_TIMEZONE",
     }  # fmt: skip
     assert len(VARIABLES) == len(set(VARIABLES))
 
@@ -456,3 +456,16 @@ def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("QUEUE_PROVIDER", "memory")
     assert Settings.load().url == "memory://"
+
+
+def test_a_time_zone_is_one_that_there_is() -> None:
+    assert Settings.load({}).timezone == "UTC"
+    assert Settings.load({"QUEUEKIT_TIMEZONE": "Europe/Berlin"}).timezone == "Europe/Berlin"
+    with pytest.raises(ConfigError, match="QUEUEKIT_TIMEZONE='Europe/Berln': did you mean 'Europe/Berlin'"):
+        Settings.load({"QUEUEKIT_TIMEZONE": "Europe/Berln"})
+
+
+def test_a_file_names_the_time_zone_too(project: Path) -> None:
+    (project / "queuekit.toml").write_text('[kit]\ntimezone = "Asia/Tokyo"\n')
+    assert Settings.load({}).timezone == "Asia/Tokyo"
+    assert Settings.load({"QUEUEKIT_TIMEZONE": "UTC"}).timezone == "UTC"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from queuekit import Settings
 from queuekit.errors import ConfigError, InvalidOption, UnknownProvider
 from queuekit.settings.mapped import Mapped, mapped
-from queuekit.settings.table import TABLE
+from queuekit.settings.table import TABLE, Given
 
 PRODUCTION = "DEBUG=False"
 
@@ -172,3 +173,14 @@ def test_a_wrong_table_is_told_by_its_place(said: dict[str, object], message: st
 def test_an_unknown_scheme_is_told_by_its_place() -> None:
     with pytest.raises(UnknownProvider, match=r"settings\.QUEUEKIT\['URL'\]='rdis://:\*\*\*@h'"):
         load(short(URL="rdis://:pw@h"))
+
+
+def test_a_word_of_the_framework_for_all_stands_below_the_file(empty_folder: Path) -> None:
+    """Django's TIME_ZONE is about the project: what is said about queuekit goes before it, in whatever place."""
+    zone = Given("Asia/Tokyo", "settings.TIME_ZONE", from_file=False, mapped=True)
+    framework = replace(short(), defaults={"timezone": zone})
+    assert load(framework).timezone == "Asia/Tokyo"
+    (empty_folder / "queuekit.toml").write_text('[kit]\ntimezone = "Europe/Paris"\n')
+    assert load(framework).timezone == "Europe/Paris"
+    assert load(replace(short(TIMEZONE="Europe/Rome"), defaults={"timezone": zone})).timezone == "Europe/Rome"
+    assert load(framework, QUEUEKIT_TIMEZONE="Europe/Oslo").timezone == "Europe/Oslo"
