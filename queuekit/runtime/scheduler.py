@@ -17,7 +17,7 @@ from queuekit.producing.scheduling.declared import declarations
 from queuekit.producing.scheduling.declaring import declare_schedules
 from queuekit.producing.scheduling.gate import fires_here
 from queuekit.runtime.agent import Agent, end, raise_if_cancelled
-from queuekit.runtime.firing import AGAIN, Firer
+from queuekit.runtime.firing import AGAIN, LOOK, Firer
 from queuekit.runtime.source import Source
 from queuekit.store.parts import SchedulingStore
 
@@ -68,12 +68,12 @@ class Scheduler(Agent):
                 return
             raise_if_cancelled()
             if done.lost:
-                self._second()
-            elif done.fired:
-                self._behind, self._again = 0.0, 0
+                self._second(much=done.lost >= LOOK)
+            elif done.fired and not self._again:
+                self._behind = 0.0
             if not done.more:
                 break
-            await asyncio.sleep(self._pause() if done.lost else 0)
+            await asyncio.sleep(self._pause() if self._again else 0)
         self._again = 0
         floor = (FLOOR if done.any else BARE_FLOOR) * random.uniform(0.9, 1.1)  # noqa: S311
         self._look = self._looked + floor
@@ -126,14 +126,14 @@ class Scheduler(Agent):
         else:
             self._failing = False
 
-    def _second(self) -> None:
+    def _second(self, *, much: bool) -> None:
         """Let the others go first from now on: eight workers must not do eight times the work."""
         self._behind = random.uniform(_NEAR, _FAR)  # noqa: S311
-        self._again += 1
+        self._again += 2 if much else 1
 
     def _pause(self) -> float:
         """Before another look while somebody else fires what is due."""
-        return float(min(self._behind * 2 ** (self._again - 1), _FARTHEST))
+        return float(min(self._behind * 3 ** (self._again - 1), _FARTHEST))
 
     def _sleep(self, seconds: float) -> None:
         self._look = clock.monotonic() + seconds * random.uniform(0.9, 1.1)  # noqa: S311
