@@ -46,7 +46,7 @@ class Scheduler(Agent):
         self._firer = firer
         self._allowed = allowed
         self._behind = 0.0  # seconds
-        self._again = 0  # times in a row that somebody else was first
+        self._again = 0  # how often somebody else was first of late
         self._looked = 0.0  # monotonic
         self._look = 0.0  # monotonic: when the next one is due
         self._rung = asyncio.Event()
@@ -57,6 +57,7 @@ class Scheduler(Agent):
         if not await self._allowed():
             self._sleep(FLOOR)
             return
+        self._again = 0
         while True:
             self._rung.clear()
             self._looked = clock.monotonic()
@@ -69,12 +70,13 @@ class Scheduler(Agent):
             raise_if_cancelled()
             if done.lost:
                 self._second(much=done.lost >= LOOK)
-            elif done.fired and not self._again:
+            elif done.fired and self._again:
+                self._again -= 1
+            elif done.fired:
                 self._behind = 0.0
             if not done.more:
                 break
             await asyncio.sleep(self._pause() if self._again else 0)
-        self._again = 0
         floor = (FLOOR if done.any else BARE_FLOOR) * random.uniform(0.9, 1.1)  # noqa: S311
         self._look = self._looked + floor
         if done.next_in is not None:

@@ -196,6 +196,24 @@ def test_two_thousand_at_once_are_not_fought_for(virtual: Virtual) -> None:
     virtual.run(play())
 
 
+def test_whoever_is_left_alone_with_much_that_is_due_is_soon_as_fast_as_the_first(virtual: Virtual) -> None:
+    async def play() -> None:
+        for n in range(20):
+            await virtual.put(f"s{n}", every="1s", missed="all")
+        await asyncio.sleep(1000)
+        virtual.store.takes = 0.004
+        tasks = [asyncio.ensure_future(virtual.scheduler()[0].run()) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        await end(tasks[1:])
+        await asyncio.sleep(0.95)
+        await end(tasks[:1])
+
+    virtual.run(play())
+    with virtual.store.world.lock:
+        (queue,) = virtual.store.world.queues.values()
+    assert len(queue.jobs) >= 19_000
+
+
 def test_a_schedule_put_while_the_worker_sleeps_is_seen_at_once(virtual: Virtual) -> None:
     async def play() -> None:
         async with Worker(virtual.kit(), queues=["default"], concurrency=2):
