@@ -286,7 +286,7 @@ def test_a_burst_fires_what_is_due_at_its_start_and_waits_for_no_slot(virtual: V
 
         await virtual.put("s", every="1s", task="slow")
         await asyncio.sleep(3.5)
-        await asyncio.wait_for(Worker(kit, queues=["default"], burst=True).arun(), 60)
+        await Worker(kit, queues=["default"], burst=True).arun()
         assert len(ran) == 1
 
     virtual.run(play())
@@ -305,7 +305,7 @@ def test_a_burst_that_is_stopped_while_the_store_is_away_ends(virtual: Virtual) 
         task = asyncio.ensure_future(worker.arun())
         await asyncio.sleep(5)
         assert not task.done()
-        await asyncio.wait_for(worker.stop(), 60)
+        await worker.stop()
         await task
 
     virtual.run(play())
