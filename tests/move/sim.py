@@ -28,7 +28,7 @@ from queuekit.testing.model.world import QueueData
 QUEUE = "mail"
 START = 1_800_000_000_000
 _OTHER = {"here": "there", "there": "here"}
-EVERY = {"often": 150, "seldom": 700}  # ms; schedules and their rules, each slot of which is to be fired
+EVERY = {"often": 250, "seldom": 900}  # ms; schedules and their rules, each slot of which is to be fired
 
 
 class Killed(BaseException):

@@ -12,7 +12,7 @@ from queuekit.store.parts import Schedules
 from tests.torture.moves.judge import OTHER, SOURCE, Asked, Kept, Rhythm
 from tests.torture.moves.load import PRODUCERS, Load
 
-EVERY = {"often": 30, "seldom": 250}  # ms
+EVERY = {"often": 40, "seldom": 250}  # ms
 
 
 def able(load: Load) -> bool:
