@@ -31,7 +31,6 @@ MOMENTS: Final = ("now", "next_at", "next", "lease_until", "grace_until", "key_e
 UNTOLD: Final = ("replayed", "mark", "base", "settles_at")  # places and moments of one store
 REVS: Final = ("rev", "queue")  # of a schedule: a rev is a moment too
 MOVER: Final = ("authority", "checkout", "import_batch", "confirm", "restore", "unhold")  # the part's changing verbs
-SCHEDULED: Final = ("put_schedule", "delete_schedule", "fire", "take_schedules", "authority", "obliterate")
 Call: TypeAlias = Callable[[], Awaitable[Any]]
 
 
@@ -85,8 +84,8 @@ class Ground:
         conf = await self.store.conf(self.queue)
         await self.store.configure(self.queue, dataclasses.replace(conf, override=Limits(**said)))
 
-    async def look(self, verb: str) -> dict[str, Any]:
-        """The abstract state of the queue, as far as the verb can change it."""
+    async def look(self, verb: str, *, schedules: bool = False) -> dict[str, Any]:
+        """The abstract state of the queue, as far as the verb can change it; its schedules where they are asked for."""
         store, queue = self.store, self.queue
         found = [job for job in await store.get(queue, NAMES) if job is not None]
         counts = await store.count(queue)
@@ -110,7 +109,7 @@ class Ground:
             seen["keys"] = [(key.key, key.id) for key in await mover.timed_keys(queue, "", 9)]
             pages = [await store.find(queue, Where(state=each)) for each in State]
             seen["lines"] = [[job.id for job in found.records] for found in pages]
-        if verb in SCHEDULED and "schedules" in store.capabilities.parts:
+        if schedules:
             kept = await cast("SchedulingStore", store).schedules(queue)
             seen["schedules"] = {record.id: self.answer(record) for record in kept}
             told = self.answered
