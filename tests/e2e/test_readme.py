@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 SHELL = [text.strip() for kind, text in BLOCKS if kind == "sh"]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+(SCHEDULE,) = [text for text in PYTHON if "kit.schedule(" in text]
 DJANGO, TASKS, FLASK, FASTAPI = (text for text in PYTHON if "contrib" in text)
 MAKE = [text for text in SHELL if text.startswith("make ")]
 STAMP = ".venv/.installed"
@@ -29,7 +30,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the README's program in it."""
     folder = tmp_path_factory.mktemp("shop")
     (folder / "pyproject.toml").write_text("")
-    (folder / "shop.py").write_text(PYTHON[0])
+    (folder / "shop.py").write_text(PYTHON[0].replace("\n\nif __name__", f"\n\n{SCHEDULE}\n\nif __name__"))
     return folder
 
 
@@ -56,6 +57,12 @@ def test_no_block_is_of_a_kind_that_nothing_runs() -> None:
     assert len(PYTHON[0].splitlines()) <= 20
 
 
+def test_the_schedule_is_written_and_says_when_it_comes(shop: Path, clean_env: dict[str, str]) -> None:
+    ran = _sh("queuekit schedules sync shop:kit && queuekit schedules list", shop, clean_env)
+    assert ran.returncode == 0, ran.stderr
+    assert "0 9 * * mon-fri" in ran.stdout
+
+
 def test_the_program_runs_beside_its_worker(
     shop: Path, clean_env: dict[str, str], worker: subprocess.Popen[str]
 ) -> None:
@@ -74,7 +81,7 @@ def test_a_shell_block_runs(text: str, shop: Path, clean_env: dict[str, str]) ->
     assert ran.stdout
 
 
-@pytest.mark.parametrize("text", [text for text in PYTHON[1:] if "contrib" not in text])
+@pytest.mark.parametrize("text", [text for text in PYTHON[1:] if "contrib" not in text and text != SCHEDULE])
 def test_a_python_block_runs(text: str, shop: Path, clean_env: dict[str, str]) -> None:
     command = [sys.executable, "-c", text]
     ran = subprocess.run(command, cwd=shop, env=clean_env, capture_output=True, text=True, timeout=60, check=False)

@@ -384,7 +384,21 @@ class Schedule:
     paused: str | None
     next_at: datetime | None
     last_job: str | None
+    paused_by: str | None
+    paused_at: datetime | None
+    fired: int                               # jobs made; those of a firing by hand are not counted
+    skipped: int
+    payload: JSON
+    options: Mapping[str, JSON]
+    anchor: datetime | None
+    by_hand: Mapping[str, JSON] | None
+    declared: Mapping[str, JSON] | None      # the two layers
+    override: Mapping[str, JSON] | None
+    problem: str | None
+    @property
+    def ref(self) -> str: ...
     def preview(self, n: int = 5) -> list[datetime]: ...
+    def to_dict(self) -> dict[str, JSON]: ...
 
 class Schedules:                             # at run time: these talk to the store
     def put(self, id: str, job: NewJob[Any], **rule: Unpack[Rule]) -> Schedule: ...
@@ -394,6 +408,8 @@ class Schedules:                             # at run time: these talk to the st
     def resume(self, id: str) -> bool: ...
     def fire(self, id: str) -> JobHandle[JSON]: ...
     def delete(self, id: str) -> bool: ...
+    def reset(self, id: str) -> bool: ...
+    def preview(self, n: int = 5, **rule: Unpack[Rule]) -> list[datetime]: ...                # of a rule that is not stored
     async def aput(self, id: str, job: NewJob[Any], **rule: Unpack[Rule]) -> Schedule: ...   # … and a twin for each
 
 # ------------------------------------------------------------------ running

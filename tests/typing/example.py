@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 from typing import TypedDict
 from pydantic import BaseModel
-from queuekit import Backoff, Inject, JobContext, JobFact, JobHandle, Keep, Priority, Processor, Profile, QueueKit, Rate, Retry
+from queuekit import JSON, Backoff, Inject, JobContext, JobFact, JobHandle, Keep, Priority, Processor, Profile, QueueKit, Rate, Retry
 
 kit = QueueKit(imports=["shop.tasks"], queues={"execution:orders": {"concurrency": 5, "rate": Rate(10, per=1)}})
 
@@ -56,6 +56,9 @@ def sync_view() -> str:
     kit.queue("portfolio:high_priority").enqueue("recalculate-position", {"userId": "user-123"}, group="user-123")
     kit.enqueue_many([resize.make("a"), resize.make("b", width=1)])
     kit.schedule("digest", send_email.make("team@example.com", "digest"), cron="0 9 * * mon-fri", timezone="Europe/Berlin")
+    put = kit.schedules.put("resize", resize.using(expires="1h").make("a"), every="30 seconds", overlap="skip", start=datetime.now(timezone.utc))
+    fired: JobHandle[JSON] | None = kit.schedules.fire(put.id) if kit.schedules.pause("resize", "loud") else None
+    print(fired, put.preview(3), [one.next_at for one in kit.schedules.all()], kit.schedules.preview(2, cron="@daily"))
     return f"{h.ref} {total} {h.result(timeout=timedelta(seconds=1))['message_id']}"
 
 async def async_view() -> int:
@@ -63,5 +66,7 @@ async def async_view() -> int:
     direct: Receipt = await send_email("a@example.com", "hi")
     n = await (await resize.using(run_at=datetime.now(timezone.utc)).aenqueue("z")).aresult()
     charged: str = await (await charge_card.aenqueue(Charge(order='1', cents=5))).aresult()
+    nightly = await kit.schedules.aput("nightly", resize.make("b"), cron="0 3 * * *", missed="all", grace=timedelta(hours=1))
+    print(nightly.paused, await kit.schedules.areset("nightly"))
     async with kit.worker(concurrency=4, queues={"high": 3, "low": 1}):
         return n + len(receipt["message_id"]) + len(direct) + len(charged)
