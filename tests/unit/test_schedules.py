@@ -101,6 +101,13 @@ def test_the_same_put_again_writes_nothing(kit: Kit) -> None:
     assert stored(kit, "d") == before
 
 
+def test_every_begins_at_a_whole_second_so_that_its_slots_have_short_names(kit: Kit) -> None:
+    kit.clock.travel(NINE + timedelta(milliseconds=958) - kit.clock.now())
+    assert kit.schedules.put("d", send(kit), every="1s").next_at == NINE + timedelta(seconds=1)
+    kit.clock.travel(seconds=1)
+    assert fire_slot(kit, "d", None) == "d@2026-11-22T09:00:01Z"
+
+
 def test_every_keeps_its_anchor_when_it_is_put_anew(kit: Kit) -> None:
     kit.schedules.put("d", send(kit), every="1h")
     kit.clock.travel(minutes=50)

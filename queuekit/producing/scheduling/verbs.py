@@ -194,11 +194,12 @@ async def created(
     entry, ways = begin.at, Ways(begin)
     while True:
         now = await store_now(entry, queue)
-        next_at = replace(make, anchor=now).timetable.first(now, now)
+        anchor = now if at_once else now - now % 1000  # slots of `every` have names without a fraction
+        next_at = make.timetable.first(now, anchor)
         if next_at is None and not may_be_over:
             raise InvalidOption(f"schedule {id!r} {over(make.timetable, 0)}")
         coming = Passage(queue="", next=now if at_once else next_at)
-        record = ScheduleRecord(id=id, queue=queue, definition=replace(make, anchor=now, coming=coming).dump())
+        record = ScheduleRecord(id=id, queue=queue, definition=replace(make, anchor=anchor, coming=coming).dump())
         try:
             written = await entry.ask(partial(scheduling(entry).put_schedule, queue, record))
             return await passage.confirmed(kit, at, Found(begin, entry, written))
