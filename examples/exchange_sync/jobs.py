@@ -50,10 +50,7 @@ def main() -> None:
 
     with isolated(kit) as test:  # an hour goes by, and no store is asked
         done.clear()
-        test.drain()
-        for _ in range(60):
-            test.clock.travel(minutes=1)
-            test.drain()
+        test.run_for(hours=1)
     print(done.count("reconciled binance"), "syncs in an hour")
 
 
