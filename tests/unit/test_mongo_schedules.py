@@ -547,3 +547,22 @@ def looked(port: Any, room: str, stages: Sequence[dict[str, Any]]) -> tuple[int,
     told = port._database.command({"explain": asked, "verbosity": "executionStats"})
     stats = told["stages"][0]["$cursor"]["executionStats"] if "stages" in told else told["executionStats"]
     return stats["totalKeysExamined"], stats["totalDocsExamined"]
+
+
+@pytest.mark.parametrize("mode", ["replica"], indirect=True)
+def test_a_key_of_a_job_that_came_when_the_queue_was_gone_keeps_no_slot(stores: Stores, one: MongoStore) -> None:
+    """Its producer was told so, and it is removed where it is met: the slot makes its own job."""
+    port: Any = one.room.port
+    names = one.room.names
+    direct(one.authority(Q, 1, "m", Home.GONE, "far"))
+    stranded = {
+        "_id": names.job(Q, "late"), "queue": names.queue(Q), "part": 0, "task": "t", "body": b"", "priority": 100,
+        "state": "waiting", "line": 1, "place": 1, "created_at": 1, "rev": 1, "epoch": 0, "op": "x:1", "unique": "k",
+        "uniq": {"key": "k", "until": "finished", "on_conflict": "existing"}, "care": True,
+    }  # fmt: skip
+    port._database[names.prefix].insert_one(stranded)
+    direct(one.authority(Q, 2, "m", Home.ARRIVING, "far"))
+    direct(one.authority(Q, 3, "m", Home.HERE, None))
+    (fired,) = fire(one, firing(put(one), spec("a", unique=UniqueKey("k"))))
+    assert [(receipt.id, receipt.created) for receipt in fired.receipts] == [("a", True)]
+    assert waiting(one) == ["a"]

@@ -16,7 +16,7 @@ from queuekit_mongo.store import MongoStore
 
 from queuekit import ids
 from queuekit.domain.job import JobSpec, UniqueKey
-from queuekit.domain.outcome import Op, Receipt
+from queuekit.domain.outcome import Home, Op, Receipt
 from queuekit.errors import InvalidOption, Unsupported
 from queuekit.store.direct import direct
 from queuekit.store.registry import StoreOptions
@@ -205,3 +205,21 @@ def test_what_a_silent_process_added_to_the_totals_is_merged_and_what_a_busy_one
     direct(store.prune("q"))
     assert {doc["_id"].rpartition("/")[2] for doc in kept.find(said)} == {"q#totals", store.room.lane}
     assert direct(store.count("q")).totals.enqueued == 4
+
+
+def test_a_job_that_came_when_the_queue_was_gone_holds_no_key(store: MongoStore, client: Client) -> None:
+    """It is removed where it is met; the transaction, which sees it still, begins anew."""
+    names = store.room.names
+    direct(store.authority("q", 1, "m", Home.GONE, "far"))
+    stranded = {
+        "_id": names.job("q", "late"), "queue": names.queue("q"), "part": 0, "task": "t", "body": b"", "priority": 100,
+        "state": "waiting", "line": 1, "place": 1, "created_at": 1, "rev": 1, "epoch": 0, "op": "x:1", "unique": "k",
+        "uniq": {"key": "k", "until": "finished", "on_conflict": "existing"}, "care": True,
+    }  # fmt: skip
+    client.get_default_database()[names.prefix].insert_one(stranded)
+    direct(store.authority("q", 2, "m", Home.ARRIVING, "far"))
+    direct(store.authority("q", 3, "m", Home.HERE, None))
+    with client.start_session() as session:
+        told = session.with_transaction(lambda mine: join(store, mine, "a", unique=UniqueKey("k")))
+    assert told == [Receipt("a", None)]
+    assert [job is not None for job in direct(store.get("q", ["late", "a"]))] == [False, True]

@@ -64,7 +64,7 @@ class Lock:
         return held
 
     def _silent(self, lock: Mapping[str, Any]) -> bool:
-        return lock["token"] in self.room.ended or lock["at"] <= self.room.now() - SILENT
+        return lock["token"] in self.room.ended or abs(self.room.now() - lock["at"]) >= SILENT
 
     async def release(self, keys: Sequence[str]) -> None:
         """Let others have schedules that this call does not write after all."""

@@ -20,7 +20,7 @@ from queuekit_mongo import documents, moves, queries, transit
 from queuekit_mongo.collections import JOBS, after_slash
 from queuekit_mongo.documents import GONE, Document
 from queuekit_mongo.port import Full, Insertion, MongoPort
-from queuekit_mongo.replies import Contended, Duplicate
+from queuekit_mongo.replies import Contended, Duplicate, transient
 from queuekit_mongo.statements import Write
 from queuekit_mongo.store.moving import kept_key
 from queuekit_mongo.store.room import TALLY_AGE, Room, View, elsewhere
@@ -388,7 +388,9 @@ class Call:
         floor = self.view.floor
         lost = {doc["_id"] for doc in (*there.values(), *holders) if doc.get("epoch", floor) < floor}
         if lost:
-            await self.room.port.delete(JOBS, transit.stranded(sorted(lost), floor))
+            gone = await self.room.port.delete(JOBS, transit.stranded(sorted(lost), floor))
+            if gone and self.port is not self.room.port:
+                raise transient(f"queue {self.queue}: jobs that this transaction still sees were none of the queue's")
             lost -= {doc["_id"] for doc in await self.port.find(queries.known(sorted(lost), ("state",)))}
         left = {name: doc for name, doc in there.items() if name not in lost}
         return left, [doc for doc in holders if doc["_id"] not in lost]
