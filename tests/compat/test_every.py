@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -343,6 +344,29 @@ def test_a_type_that_was_declared_elsewhere_is_bounded_too(test_kit: TestKit) ->
     assert (found["data_cleanup"].concurrency, found["report_generation"].concurrency) == (2, 7)
     with pytest.raises(InvalidOption, match="attempts where it is declared"):
         jobs.define("sms_notification", lambda payload: None, attempts=9)
+
+
+def test_max_concurrency_is_over_all_types_and_default_concurrency_of_one(tmp_path: Any) -> None:
+    with QueueKit(f"sqlite:///{tmp_path}/q.db", name="two-types") as kit:
+        jobs = JobProcessor(kit=kit, max_concurrency=3, default_concurrency=2)
+        running, peaks, together = list[str](), list[tuple[int, int]](), asyncio.Event()
+
+        async def work(type: str) -> None:
+            running.append(type)
+            peaks.append((len(running), running.count(type)))
+            if len(running) == 3:
+                together.set()  # as many as there may be are here, or this never ends
+            await together.wait()
+            await asyncio.sleep(0)
+            running.remove(type)
+
+        for name in ("mail", "report"):
+            jobs.define(name, partial(work, name))
+        for _ in range(6):
+            jobs.schedule_job(None, None, "mail")
+            jobs.schedule_job(None, None, "report")
+        jobs.run(burst=True)
+        assert (len(peaks), max(total for total, _ in peaks), max(own for _, own in peaks)) == (12, 3, 2)
 
 
 async def test_a_worker_fires_what_every_said(tmp_path: Any) -> None:
