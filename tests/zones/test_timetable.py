@@ -96,16 +96,16 @@ def test_with_missed_all_no_slot_is_fired_twice_and_none_is_lost(
 
 
 @settings(max_examples=30, deadline=None)
-@given(rule=RULES, gap=st.integers(0, 90), odd=st.integers(0, 999), missed=st.sampled_from(["once", "skip"]))
+@given(rule=RULES, gap=st.integers(0, 90), part=st.floats(0, 1), missed=st.sampled_from(["once", "skip"]))
 def test_of_missed_slots_the_latest_is_fired_unless_it_is_too_late(
-    rule: dict[str, Any], gap: int, odd: int, missed: str
+    rule: dict[str, Any], gap: int, part: float, missed: str
 ) -> None:
     table = _table(rule | {"missed": missed})
     coming = table.first(NOW, NOW)
     if coming is None:
         return
     expected = table.moments(gap + 1, coming - 1, NOW)
-    now = expected[-1] + odd
+    now = expected[-1] + int(part * ((table.after(expected[-1], NOW) or NOW) - expected[-1] - 1))
     passed = [
         slot
         for slot in Timetable.from_json(table.to_json() | {"count": None}).moments(400, coming - 1, NOW)
