@@ -119,6 +119,14 @@ def test_the_answer_is_remembered_for_a_few_seconds(worlds: Worlds, monkeypatch:
     assert new.run(lambda at: gate.fires_here(new, at, "q"))
 
 
+def test_a_queue_that_opens_here_does_not_wait_for_what_was_remembered(worlds: Worlds) -> None:
+    old, new = kit_of(worlds, "red://"), kit_of(worlds, "blue://")
+    old.queue("q").enqueue("x")
+    assert not new.run(lambda at: gate.fires_here(new, at, "q"))
+    moved(worlds, "open")
+    assert new.run(lambda at: gate.fires_here(new, at, "q"))
+
+
 @pytest.mark.parametrize("came", [False, True])
 def test_while_the_old_store_is_away_only_what_came_from_it_fires(
     worlds: Worlds, monkeypatch: pytest.MonkeyPatch, came: bool, caplog: pytest.LogCaptureFixture

@@ -50,7 +50,7 @@ async def fires_here(kit: QueueKit, at: Entry, queue: str) -> bool:
     known = _known.setdefault(kit.access, _Known())
     until, answer = known.answers.get(queue, (0.0, False))
     now = clock.monotonic()
-    if now >= until:
+    if now >= until or (not answer and await _on_its_way(at, queue)):  # its slots must not wait for our memory
         until, answer = await _ask(kit, at, queue, known, now)
         known.answers[queue] = (until, answer)
     return answer
@@ -96,6 +96,11 @@ async def _ask(kit: QueueKit, at: Entry, queue: str, known: _Known, now: float) 
         return soon, False
     _tell(known, queue, f"queue {queue}: its schedules fire in the store of {FROM} until the queue has moved here")
     return soon, False
+
+
+async def _on_its_way(at: Entry, queue: str) -> bool:
+    conf = await at.ask(partial(at.store.conf, queue))
+    return conf.home is not Home.HERE or conf.to is not None
 
 
 async def _queues(old: Entry, known: _Known, now: float) -> frozenset[str]:
