@@ -73,7 +73,7 @@ bench-move: $(INSTALLED)  ## how fast queues move between the stores; ARGS="--pa
 around: $(INSTALLED)  ## 100,000 mixed jobs from Redis to MongoDB to SQLite to Redis, compared field by field
 	QUEUEKIT_SCALE=100000 $(BIN)/python -m pytest -q -s --durations=4 tests/move/test_round.py -k redis
 
-zones: $(INSTALLED)  ## cron rules over every clock that is changed from 2020 to 2035, against a walk of every minute (5 minutes)
+zones: $(INSTALLED)  ## cron rules over every clock that is changed from 2020 to 2035, against a walk of every minute (11 minutes)
 	QUEUEKIT_ZONES=full $(BIN)/python -m pytest -q -s tests/zones
 
 matrix: $(INSTALLED)  ## the stores' tests with every driver they say they work with; ARGS="redis==5.*" for one row
