@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from queuekit.runtime.announcer import Announcer
     from queuekit.store.protocol import JobStore
 
-FLOOR, BARE_FLOOR = 5.0, 13.0  # seconds between looks at a queue with schedules to come, and without
+FLOOR, BARE_FLOOR = 5.0, 20.0  # seconds between looks at a queue with schedules to come, and without
 SOON, OFTEN = 1.0, 5.0  # seconds between looks for wake-ups that no job explains, and for any other
 _NEAR, _FAR = 0.005, 0.025  # seconds that who came second to a slot stays behind the others
 _FARTHEST = 0.4  # seconds, who comes second again and again while much is due
@@ -41,9 +41,12 @@ class Scheduler(Agent):
 
     name = "scheduler"
 
-    def __init__(self, firer: Firer, source: Source, *, allowed: Callable[[], Awaitable[bool]] = _always) -> None:
+    def __init__(
+        self, firer: Firer, source: Source, *, allowed: Callable[[], Awaitable[bool]] = _always, told: bool = True
+    ) -> None:
         super().__init__(BARE_FLOOR)
         self._firer = firer
+        self._bare = BARE_FLOOR if told else FLOOR  # whether the store wakes who waits when a schedule is put
         self._allowed = allowed
         self._behind = 0.0  # seconds
         self._again = 0  # how often somebody else was first of late
@@ -65,7 +68,7 @@ class Scheduler(Agent):
                 done = await self._firer.round()
             except Moved as moved:
                 self._log.debug("nothing fires here: %s", moved)
-                self._sleep(BARE_FLOOR)
+                self._sleep(self._bare)
                 return
             raise_if_cancelled()
             if done.lost:
@@ -77,7 +80,7 @@ class Scheduler(Agent):
             if not done.more:
                 break
             await asyncio.sleep(self._pause() if self._again else 0)
-        floor = (FLOOR if done.any else BARE_FLOOR) * random.uniform(0.9, 1.1)  # noqa: S311
+        floor = (FLOOR if done.any else self._bare) * random.uniform(0.9, 1.1)  # noqa: S311
         self._look = self._looked + floor
         if done.next_in is not None:
             self._look = min(self._look, done.at + done.next_in / 1000 + self._behind)
@@ -162,10 +165,11 @@ class Scheduling:
         if "schedules" not in self.store.capabilities.parts:
             return []
         store, made = cast(SchedulingStore, self.store), []
+        told = store.capabilities.wake == "notify"
         for source in sources:
             firer = Firer(store, source.queue, stopped=stopping.is_set, failed=announcer.error)
             gate = _Gate(self.kit, source.queue, unwritten=source.queue in self.later)
-            made.append(Scheduler(firer, source, allowed=gate.allowed))
+            made.append(Scheduler(firer, source, allowed=gate.allowed, told=told))
         return made
 
 

@@ -93,6 +93,8 @@ class Stage:
         yield "beat", lambda: _none(run(store.beat(beat, 1000)) == 0)
         yield "conf", lambda: _none(run(store.conf("idle")).rev)
         yield "prune", lambda: _none(run(store.prune("idle"))[0])
+        keeping: Any = store
+        yield "due", lambda: _none(run(keeping.due("idle")).records)
         run(store.wait(["idle"], 1))  # what was rung for so far is heard now
         yield "wait", lambda: _none(run(store.wait(["idle"], 1)))
 

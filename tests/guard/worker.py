@@ -28,7 +28,7 @@ from tests.guard.virtual import VirtualLoop
 LOOK = 2e-6  # seconds the clock moves when it is read
 SETTLED = 16.0  # seconds after which an idle worker has done what it does at first
 MINUTES = 10
-CALLS = ("exchange", "renew", "recover", "beat", "conf", "prune", "wait")
+CALLS = ("exchange", "renew", "recover", "beat", "conf", "prune", "due", "wait")
 
 
 class Free(ModelStore):

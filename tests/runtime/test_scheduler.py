@@ -125,6 +125,11 @@ def test_a_queue_without_schedules_is_looked_at_rarely(virtual: Virtual) -> None
     assert 600 / (BARE_FLOOR * 1.1) - 1 <= virtual.store.asked["due"] <= 600 / (BARE_FLOOR * 0.9) + 2
 
 
+def test_where_the_store_wakes_nobody_a_new_schedule_is_found_in_a_few_seconds(virtual: Virtual) -> None:
+    virtual.run(during(600, virtual.scheduler(told=False)[0].run()))
+    assert virtual.store.asked["due"] >= 600 / (FLOOR * 1.1) - 1
+
+
 def test_a_queue_with_a_slot_far_ahead_is_looked_at_every_few_seconds(virtual: Virtual) -> None:
     virtual.run(virtual.put("s", every="1d"))
     virtual.run(during(600, virtual.scheduler()[0].run()))
