@@ -335,3 +335,32 @@ def test_without_flask_the_install_line_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "queuekit.contrib.flask")
     with pytest.raises(MissingExtra, match=r"pip install 'queuekit\[flask\]'"):
         importlib.import_module("queuekit.contrib.flask")
+
+
+def test_a_schedule_is_declared_without_an_app_and_written_by_each_with_its_own_settings(tmp_path: Path) -> None:
+    """At import there is no app: the job's own options stand, the rest is what each app's settings say."""
+    from queuekit.producing.scheduling.declaring import declare_schedules
+
+    kit = FlaskKit()
+
+    @kit.task(queue="mail")
+    def send(to: str) -> None: ...
+
+    kit.schedule("digest", send.using(attempts=5).make("team"), cron="0 9 * * *")
+    zones = []
+    for name, zone in (("one", "Europe/Berlin"), ("two", "Asia/Tokyo")):
+        app = Flask(name)
+        app.config.update(TESTING=True, QUEUEKIT_URL=f"sqlite:///{tmp_path}/{name}.db", QUEUEKIT_TIMEZONE=zone)
+        kit.init_app(app)
+        own = app.extensions["queuekit"]
+        assert own.run(lambda at, own=own: declare_schedules(own, at)).written == ["digest"]
+        with app.app_context():
+            said = kit.schedules.get("digest")
+        assert said is not None
+        assert own.schedules.get("digest") == said
+        assert said.options == {"attempts": 5}
+        zones.append(said.rule["timezone"])
+        own.close()
+    assert zones == ["Europe/Berlin", "Asia/Tokyo"]
+    with pytest.raises(ConfigError, match="no Flask app here"):
+        kit.schedules.all()
