@@ -47,6 +47,7 @@ def test_every_writes_one_schedule_however_often_it_is_said(jobs: JobProcessor, 
     assert jobs.every("0 3 * * *", ["a", "b"], None, {"timezone": "Europe/Berlin"}) == ["a", "b"]
     assert [one.id for one in kit.schedules.all("jobs")] == ["a", "b", "report"]
     assert jobs.disable("report")
+    jobs.every("3 minutes", "report", {"day": "today"}, {"priority": "high"})  # a program that starts again
     assert stored(kit, "report").paused == "disabled"
     assert jobs.enable("report")
     assert (jobs.cancel_every("report"), jobs.cancel_every("report"), jobs.enable("report")) == (True, False, False)
