@@ -465,6 +465,23 @@ def test_a_removal_that_comes_late_meets_nothing_that_came_after(stores: Stores,
     assert direct(one.schedules(Q)) == [kept]
 
 
+def test_a_removal_removes_what_another_one_marked_meanwhile(one: MongoStore, other: MongoStore) -> None:
+    """Which may die before it removes anything, or be a late request of this very call."""
+    put(one)
+    port: Any = one.room.port
+    plain = port.delete
+
+    async def crossed(room: str, filter: dict[str, Any]) -> int:
+        if room == "schedules":
+            await other.room.port.bulk(room, [slots.doom(other.room.names.queue(Q), "another's")])
+        return int(await plain(room, filter))
+
+    port.delete = crossed
+    direct(one.obliterate(Q))
+    port.delete = plain
+    assert direct(other.schedules(Q)) == []
+
+
 @pytest.mark.parametrize("mode", ["standalone"], indirect=True)
 def test_a_key_that_another_job_took_meanwhile_is_not_held_twice(stores: Stores, other: MongoStore) -> None:
     """Between a firing and its jobs a key is free; who takes it then has it, and the slot makes none."""
@@ -566,3 +583,13 @@ def test_a_key_of_a_job_that_came_when_the_queue_was_gone_keeps_no_slot(stores: 
     (fired,) = fire(one, firing(put(one), spec("a", unique=UniqueKey("k"))))
     assert [(receipt.id, receipt.created) for receipt in fired.receipts] == [("a", True)]
     assert waiting(one) == ["a"]
+
+
+def test_a_schedule_put_in_a_deleted_ones_place_in_the_same_millisecond_is_another(one: MongoStore) -> None:
+    now = one.room.now()
+    one.room.now = lambda: now  # type: ignore[method-assign]
+    first = put(one)
+    assert direct(one.delete_schedule(Q, "s"))
+    second = put(one)
+    assert (first.rev, second.rev) == (now, now + 1)
+    assert fire(one, firing(first, spec("a")))[0].no is NoFire.CHANGED

@@ -92,8 +92,8 @@ def touched(queue: str) -> Find:
 
 
 def doom(queue: str, token: str) -> Write:
-    """Mark whatever a queue has, so that a late removal meets nothing that came after."""
-    return Write(filter={"_id": under(queue)}, update={"$set": {"doomed": token}}, many=True)
+    """Mark whatever a queue has, beside other marks, so that a late removal meets nothing that came after."""
+    return Write(filter={"_id": under(queue)}, update={"$addToSet": {"doomed": token}}, many=True)
 
 
 def doomed(queue: str, token: str) -> Document:
