@@ -124,9 +124,7 @@ async def take_in(
     if "mover" not in store.capabilities.parts:
         raise Unsupported("this store takes no jobs in from files: it lacks the part mover")
     chosen = [name for name in contents.queues if not queues or name in queues]
-    planned = [name for name in chosen if schedules and contents.schedules.get(name)]
-    if planned and SCHEDULES not in store.capabilities.parts:
-        raise Unsupported("this store keeps no schedules, and the file has some: --no-schedules leaves them out")
+    planned = _planned(store, contents, chosen) if schedules else []
     notes = {name: await _begun(store, name, contents) for name in chosen}
     over = {name for note in notes.values() if note is not None for name in note.over}
     anew = [name for name in chosen if notes[name] is None and name not in over]
@@ -156,6 +154,14 @@ async def take_in(
         if note is not None:
             await _give_back(store, name, contents, note)
     return done
+
+
+def _planned(store: JobStore, contents: Contents, queues: Collection[str]) -> list[str]:
+    """The queues that a file has schedules of. Raises Unsupported where the store keeps none."""
+    planned = [name for name in queues if contents.schedules.get(name)]
+    if planned and SCHEDULES not in store.capabilities.parts:
+        raise Unsupported("this store keeps no schedules, and the file has some: --no-schedules leaves them out")
+    return planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,12 @@ class Shop:
     def delivered(self) -> list[str]:
         book = self.folder / "delivered.txt"
         return book.read_text().splitlines() if book.exists() else []
+
+    def counted(self) -> list[datetime]:
+        """The slots whose jobs ran, as their ids tell."""
+        book = self.folder / "counted.txt"
+        lines = book.read_text().splitlines() if book.exists() else []
+        return [datetime.fromisoformat(line.split()[0].removeprefix("count@")) for line in lines]
 
     def wait(self, what: str, look: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -89,10 +97,11 @@ def test_a_service_is_switched_while_customers_buy(tmp_path: Path, clean_env: di
         )
         assert moved.returncode == 0, moved.stdout + moved.stderr + shop.said()
         door = shop.start("sell-door", *sell, "door", **new_ones)
-        taken = len(shop.sold())
+        taken, counted = len(shop.sold()), len(shop.counted())
         shop.wait(
             "both go on", lambda: len(shop.sold()) > taken + 20 and any("door" in one for one in shop.delivered())
         )
+        shop.wait("slots go on", lambda: len(shop.counted()) > counted + 2)
         (tmp_path / "closed").touch()
         assert [window.wait(PATIENCE), door.wait(PATIENCE)] == [0, 0], shop.said()
         assert shop.end(before) == 0, shop.said()
@@ -104,3 +113,6 @@ def test_a_service_is_switched_while_customers_buy(tmp_path: Path, clean_env: di
         assert same.returncode == 0, same.stdout + same.stderr
         assert Counter(shop.delivered()) == Counter(shop.sold())
         assert "sent on there" in (tmp_path / "sell-window.err").read_text(), "it followed the queue"
+        slots = sorted(shop.counted())
+        assert len(slots) > 3
+        assert {after - one for one, after in pairwise(slots)} == {timedelta(seconds=1)}, "each slot once, in one store"
