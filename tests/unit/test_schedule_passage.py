@@ -190,6 +190,32 @@ def test_one_that_is_there_already_stays_and_the_other_is_dropped(
     assert [one.queue for one in records(world)] == ["new"]
 
 
+@pytest.mark.parametrize("dead", [False, True], ids=["through", "dead"])
+@pytest.mark.parametrize("queues", [("a", "b"), ("b", "a")], ids=["a first", "b first"])
+def test_two_that_put_one_id_on_two_queues_at_once_end_as_one(
+    world: TestKit, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, str], dead: bool
+) -> None:
+    """The second one comes between the look of the first and its write, and goes through or dies behind its own."""
+    ours, theirs = (Version(world, queue).kit for queue in queues)
+    real, begun = ModelStore.put_schedule, list[str]()
+
+    async def put(self: ModelStore, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
+        begun.append(queue)
+        number = len(begun)
+        if number == 1:
+            with suppress(Died):
+                theirs.schedules.put("e", theirs.tasks()["send"].make(), every="1h")
+        said = await real(self, queue, schedule)
+        if dead and number == 2:
+            raise Died
+        return said
+
+    monkeypatch.setattr(ModelStore, "put_schedule", put)
+    ours.schedules.put("e", ours.tasks()["send"].make(), every="1h")
+    assert begun[:2] == list(queues)
+    assert [one.queue for one in records(world)] == alive(world) == [queues[0]]
+
+
 class Slow:
     """The store of one process, each call of which comes when it comes; never may two schedules fire."""
 
