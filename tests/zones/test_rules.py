@@ -96,6 +96,19 @@ def test_moments_are_kept_in_utc() -> None:
     assert table(at="2027-01-01T00:30:00.5+01:00").to_json() == {"at": "2026-12-31T23:30:00.500Z"}
 
 
+def test_a_name_that_only_this_machine_can_open_is_no_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As "europe/berlin" is where files are found whatever their case."""
+
+    class Lenient(ZoneInfo):
+        def __new__(cls, key: str) -> Lenient:
+            return super().__new__(cls, BERLIN)
+
+    monkeypatch.setattr("queuekit.domain.timetable.values.ZoneInfo", Lenient)
+    with pytest.raises(InvalidOption, match="did you mean 'Europe/Berlin'"):
+        table(cron="0 9 * * *", timezone="europe/berlin")
+    assert table(cron="0 9 * * *", timezone=BERLIN).zone == BERLIN
+
+
 # ------------------------------------------------------------------------------------------------------- triggers
 @pytest.mark.parametrize(
     ("made", "plain"),
