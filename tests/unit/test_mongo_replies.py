@@ -55,7 +55,7 @@ def test_an_error_is_known_by_what_it_means(error: errors.PyMongoError, kind: ty
         (errors.ServerSelectionTimeoutError("nobody"), "refused"), (errors.WaitQueueTimeoutError("busy"), "refused"),
         (errors.AutoReconnect("reset"), "unknown"), (errors.NetworkTimeout("late"), "unknown"),
         (errors.NotPrimaryError("stepped down"), "unknown"), (failed(91), "unknown"), (failed(50), "unknown"),
-        (bulk(concern=91), "unknown"),
+        (bulk(concern=91), "unknown"), (failed(11601), "unknown"), (bulk(concern=11601), "unknown"),
     ],
     ids=str,
 )  # fmt: skip
