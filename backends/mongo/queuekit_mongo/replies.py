@@ -43,7 +43,6 @@ DENIED: Final = frozenset({13, 18, 31, 8000})  # unauthorized, authentication fa
 CONTENDED: Final = frozenset({112, 24, 251})  # write conflict, lock timeout, no such transaction: aborted, nothing done
 NOT_PRIMARY: Final = frozenset({10107, 13435, 11602, 189, 91, 11600, 13436, 10058})
 TIMED_OUT: Final = frozenset({50, 262, 89, 202})
-INTERRUPTED: Final = frozenset({11601})  # its session was ended, maybe while its commit was being confirmed
 INTERRUPTED: Final = frozenset({11601})  # somebody ended the session, who changes the queue's home, say: maybe too late
 UNCONFIRMED: Final = frozenset({64})  # wtimeout
 UNSATISFIABLE: Final = frozenset({100, 79})
