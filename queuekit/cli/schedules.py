@@ -107,6 +107,8 @@ def preview(
     if session.json:
         screen.show_json(moments)
         return
+    if schedule is None and not moments:
+        screen.tell("no moment comes any more")
     _coming(moments, zone)
 
 

@@ -98,6 +98,9 @@ def test_a_preview_of_a_rule_needs_neither_store_nor_app(shell: Shell) -> None:
     every = shell("schedules", "preview", "--every", "90s", "-n", "2", "--json", env=nowhere).json
     first, second = map(datetime.fromisoformat, every)
     assert second - first == timedelta(seconds=90)
+    assert first.microsecond == 0  # a new schedule's anchor is a whole second
+    past = shell("schedules", "preview", "--at", "2020-01-01T00:00Z", env=nowhere)
+    assert (past.code, past.err) == (0, "no moment comes any more\n")
     rule = (
         "--trigger",
         '{"calendar": {"months": 1, "hour": 9, "start_date": "2040-01-31"}}',

@@ -51,7 +51,8 @@ def coming(schedule: Schedule, definition: Definition | None, n: int) -> list[da
 def trial(rule: Mapping[str, Any], n: int, zone: str, now: int) -> list[datetime]:
     """The moments of a rule that begins now."""
     _some(n)
-    return _moments(Timetable.parse(rule, where="preview", zone=zone), n, now, now)
+    anchor = now - now % 1000  # as `put` would give it
+    return _moments(Timetable.parse(rule, where="preview", zone=zone), n, now, anchor)
 
 
 def _moments(table: Timetable, n: int, now: int, anchor: int) -> list[datetime]:
