@@ -104,8 +104,10 @@ async def test_a_schedule_is_deleted_once_and_by_who_knows_it(scheduling: Schedu
 
 
 async def test_a_schedule_deleted_and_put_again_is_another_one(scheduling: SchedulingStore) -> None:
-    """However often, and within the same millisecond: who knows an old one neither fires nor changes the new one."""
-    old = [await kept(scheduling, next=1)]
+    """However soon, and with a rev ahead of the clock: who knows an old one neither fires nor changes the new."""
+    other = await kept(scheduling, "other")
+    await scheduling.take_schedules(Q, 0, [schedule(rev=await now(scheduling) + HOUR, next=1)])
+    old = [await read(scheduling)]
     for _ in range(4):
         old.append(await scheduling.put_schedule(Q, replace(old[-1], next=1)))
     assert await scheduling.delete_schedule(Q, "s")
@@ -117,7 +119,7 @@ async def test_a_schedule_deleted_and_put_again_is_another_one(scheduling: Sched
             await scheduling.delete_schedule(Q, "s", record.rev)
         with pytest.raises(Conflict):
             await scheduling.put_schedule(Q, replace(record, next=2))
-    assert await scheduling.schedules(Q) == [new]
+    assert await scheduling.schedules(Q) == [other, new]
 
 
 async def test_schedules_of_two_queues_and_namespaces_do_not_meet(
@@ -227,6 +229,7 @@ async def test_a_put_schedule_wakes_a_waiting_worker(
 ) -> None:
     """Whoever waits for the next slot has another one now."""
     other = cast("SchedulingStore", await open_store())
+    await kept(scheduling, "older")
     assert await woken(scheduling, other, lambda _: kept(other, next=END_OF_TIME)) == [Q]
 
 
