@@ -94,7 +94,7 @@ async def _alone(room: Room, queue: str, key: str, write: Callable[[_Held], Awai
                     return told
             await room.port.sleep(pause)
             pause = min(2 * pause, 0.05)
-    except StoreUnavailable:
+    except BaseException:
         lock.lose()
         raise
     raise StoreUnavailable(f"schedule {key}: other calls had it locked all the time; repeat it", outcome="refused")
