@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_the_judge_sees_a_slot_that_fires_twice(monkeypatch: pytest.MonkeyPatch)
 
     def blind(self: Any, q: Any, one: Any) -> Any:
         stored = q.schedules.get(one.id)
-        return plain(self, q, one if stored is None else schedules.replace(one, rev=stored.rev))
+        return plain(self, q, one if stored is None else replace(one, rev=stored.rev))
 
     monkeypatch.setattr(schedules.Schedules, "_fire", blind)
     breaches, _ = run(LEAST, 1)
