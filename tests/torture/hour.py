@@ -34,7 +34,7 @@ from tests.torture.hour_program import EDITED, EDITS, MARGIN, RULES, edit, made_
 from tests.torture.program import QUEUE
 from tests.torture.records import lines, now
 
-PAGE = 500
+PAGE, MANY = 500, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Hour:
     seconds: float = 60.0
     times: int = 60
     workers: int = 8
-    editors: int = 20
+    editors: int = 20  # MANY of them must come into each other's way
     every: float = 0.5  # between a kill or a pause and the next
     longest: float = 1.5  # a pause
     absence: float = 1.0  # once nobody is there for so long
@@ -77,7 +77,7 @@ def run(store: str, hour: Hour, seed: int) -> tuple[list[str], dict[str, object]
         stage.play()
         found = stage.collected()
         breaches = judge(found, stage.anchor)
-        if not (stage.kills and stage.pauses and found.conflicts):
+        if not (stage.kills and stage.pauses and (found.conflicts or hour.editors < MANY)):
             breaches.append("0 faults injected: this run proves nothing")
         said: dict[str, object] = {
             "torture": "hour", "store": store, "seed": seed, "versions": versions(director),
@@ -257,8 +257,8 @@ def _course(name: str, rule: dict[str, Any], found: Found, anchor: int) -> list[
     counted = kept.fired + kept.skipped
     if not len(slots) - _uncounted(slots, name, made) <= counted <= len(slots):
         said.append(f"{name}: {len(slots)} slots came; {kept.fired} fired and {kept.skipped} skipped are counted")
-    if len(slots) < 3:
-        said.append(f"{name}: {len(slots)} slots prove nothing")
+    if not slots:
+        said.append(f"{name}: no slot came, which proves nothing")
     return said
 
 

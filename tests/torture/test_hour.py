@@ -1,0 +1,27 @@
+"""A few minutes of schedules in seconds: what CI runs of `python -m tests.torture.hour`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.torture.conftest import FULL, each_store
+from tests.torture.hour import Found, Hour, judge, run
+
+SMALL = Hour(seconds=4.0, times=60, workers=3, editors=3, every=0.4, longest=0.4, absence=0.3)
+
+
+@each_store
+@pytest.mark.timeout(400)
+def test_no_slot_fires_twice_and_none_is_missed_whoever_is_killed_or_paused(store: str) -> None:
+    hour = Hour(times=20 if store == "mongo" else 60) if FULL else SMALL
+    breaches, figures = run(store, hour, seed=39)
+    print(json.dumps(figures))
+    assert not breaches, "\n".join(breaches[:20])
+
+
+def test_the_judge_sees_what_is_not_there() -> None:
+    breaches = judge(Found(twice=["each@2026-11-22T09:00:00Z"]), 0)
+    assert "each@2026-11-22T09:00:00Z was fired twice" in breaches
+    assert "cron is gone" in breaches
