@@ -8,7 +8,7 @@ from typing import cast
 
 from queuekit.domain.schedule import Firing, NoFire, ScheduleRecord
 from queuekit.domain.state import State
-from queuekit.errors import Conflict, Moved
+from queuekit.errors import Conflict, Moved, StoreUnavailable
 from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.contention import Part, together
@@ -28,6 +28,7 @@ class Book:
     def __init__(self) -> None:
         self.fired: list[tuple[str, int]] = []
         self.jobs: list[str] = []
+        self.untold: list[tuple[str, int, str]] = []  # slots and their jobs where the store was away before it answered
 
     def firer(self, number: int, until: int | None = SLOTS) -> Part:
         """Fires whatever is due until `until` slots of each schedule were, or until the queue leaves."""
@@ -41,6 +42,9 @@ class Book:
                     answers = await mine.fire(Q, call)
                 except Moved:
                     return
+                except StoreUnavailable:  # as where its session is ended, so that the queue may leave
+                    self.untold += [(one.id, one.next or 0, call[n].jobs[0].id) for n, one in enumerate(records)]
+                    continue
                 for record, answer in zip(records, answers, strict=True):
                     assert answer.no in (None, NoFire.CHANGED)
                     if answer.no is None:
@@ -57,7 +61,11 @@ class Book:
 
 
 async def agree(store: SchedulingStore, book: Book, *ids: str) -> None:
-    """What the store says is what its callers were told."""
+    """What the store says is what its callers were told, or what came of calls that had no answer."""
+    for name, slot, job in book.untold:
+        if await store.get(Q, [job]) != [None]:
+            book.fired.append((name, slot))
+            book.jobs.append(job)
     assert max(Counter(book.fired).values()) == 1
     for record in [await read(store, name) for name in ids]:
         slots = sorted(slot for name, slot in book.fired if name == record.id)
