@@ -336,6 +336,24 @@ def test_a_lock_of_a_live_call_is_waited_for(stores: Stores, one: MongoStore, ot
     assert waiting(other) == ["b"]
 
 
+def test_a_lock_that_was_taken_over_stands_twice_as_long(stores: Stores, one: MongoStore, other: MongoStore) -> None:
+    """On a server on which each call takes a second, nobody would come through."""
+    record = put(other)
+    assert stopped(one, 1, behind=True, call=lambda: fire(one, firing(record, spec("a"))))
+    for times in (2, 4):
+        stores.ahead += times * SILENT // 2 + 1
+        thief = stores.open()
+        assert stopped(thief, 5, behind=False, call=lambda: fire(thief, firing(record, spec("b"))))  # noqa: B023
+        port: Any = thief.room.port
+        (doc,) = port._database[thief.room.names.collection("schedules")].find(
+            {"_id": f"{thief.room.names.queue(Q)}/s"}
+        )
+        assert doc["lock"]["for"] == times * SILENT
+    stores.ahead += 4 * SILENT
+    assert fire(other, firing(record, spec("c"), next_at=9))[0].no is None
+    assert waiting(other) == ["c"]
+
+
 def test_an_edit_and_a_removal_of_a_schedule_that_is_being_fired(stores: Stores, other: MongoStore) -> None:
     """Cut behind each call: the firing counts or it does not, and its job with it."""
     for at in range(1, 9):

@@ -1,7 +1,7 @@
 """Schedules as documents and back, and what is asked of them, as pure functions: each names its index. No driver call.
 
-A schedule is written by who holds its lock, {token, at, session}, under the rev that was read. `making` says, where
-there are no transactions, which jobs of a firing that was applied may still have to be set free.
+A schedule is written by who holds its lock, {token, at, session, for}, under the rev that was read. `making` says,
+where there are no transactions, which jobs of a firing that was applied may still have to be set free.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def doomed(queue: str, token: str) -> Document:
 def lock(key: str, rev: int, lock: Document) -> Write:
     """Lock a schedule that is as it was read, if nobody has it locked and all its jobs are free."""
     free = [{"lock": ABSENT}, {"lock.token": lock["token"]}]
-    return Write(filter={"_id": key, "rev": rev, "making": ABSENT, "$or": free}, update={"$set": {"lock": lock}})
+    said = {f"lock.{name}": value for name, value in lock.items()}  # of a lock of its own, how long it stands remains
+    return Write(filter={"_id": key, "rev": rev, "making": ABSENT, "$or": free}, update={"$set": said})
 
 
 def steal(key: str, rev: int, old: str, lock: Document) -> Write:

@@ -22,6 +22,7 @@ from queuekit_mongo.store.moving import queue_document
 from queuekit_mongo.store.room import Room, View
 
 SILENT: Final = 1000  # ms after which a lock is anybody's
+PATIENCE: Final = 60_000  # ms at most, after which one is that was taken over again and again
 ENDED_KEPT: Final = 1000  # calls without a word that are remembered; more says that the server is away
 PAUSE: Final = 0.002  # seconds between two looks at another call's lock, growing
 
@@ -59,12 +60,20 @@ class Lock:
         silent = [doc for doc in there if "lock" in doc and doc["_id"] not in held.mine and self._silent(doc["lock"])]
         if silent:
             await _end(self.room, silent)
-            await port.bulk(SCHEDULES, [slots.steal(d["_id"], d["rev"], d["lock"]["token"], said) for d in silent])
+            writes = [
+                slots.steal(d["_id"], d["rev"], d["lock"]["token"], self._longer(said, d["lock"])) for d in silent
+            ]
+            await port.bulk(SCHEDULES, writes)
             return await self.take(wanted, session)
         return held
 
     def _silent(self, lock: Mapping[str, Any]) -> bool:
-        return lock["token"] in self.room.ended or abs(self.room.now() - lock["at"]) >= SILENT
+        return lock["token"] in self.room.ended or abs(self.room.now() - lock["at"]) >= lock.get("for", SILENT)
+
+    def _longer(self, said: Document, old: Mapping[str, Any]) -> Document:
+        """The lock that follows another: it stands twice as long. Where a server is so slow that calls take each
+        other's locks, one of them comes through."""
+        return said | {"for": min(2 * old.get("for", SILENT), PATIENCE)}
 
     async def release(self, keys: Sequence[str]) -> None:
         """Let others have schedules that this call does not write after all."""
