@@ -240,6 +240,21 @@ def test_a_pause_says_who_and_why_and_lasts_until_resume(kit: Kit) -> None:
     assert (resumed.paused, resumed.paused_by, resumed.next_at) == (None, None, NINE + timedelta(minutes=100))
 
 
+def test_a_moment_that_came_while_it_was_paused_does_not_come_with_the_resume(kit: Kit) -> None:
+    kit.schedules.put("d", send(kit), at=NINE + timedelta(minutes=1))
+    kit.schedules.pause("d")
+    kit.clock.travel(seconds=61)
+    assert kit.schedules.resume("d")
+    over = kit.schedules.get("d")
+    assert over is not None
+    assert (over.paused, over.next_at) == (None, None)
+
+
+def test_an_edit_to_begin_now_begins_now(kit: Kit) -> None:
+    kit.schedules.put("d", send(kit), every="1h")
+    assert kit.schedules.put("d", send(kit), at=NINE - timedelta(seconds=1)).next_at == NINE - timedelta(seconds=1)
+
+
 def test_the_preview_of_a_paused_one_is_as_if_it_were_resumed(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("queuekit.clock.now_ms", kit.clock.ms)
     kit.schedules.put("d", send(kit), every="1h", count=2)

@@ -113,7 +113,7 @@ def rewritten(record: ScheduleRecord, before: Definition, after: Definition, now
     elif fires(before) and before.rule == after.rule and before.anchor == after.anchor:
         next_at = record.next
     else:
-        next_at = _next(record, after, now)
+        next_at = _next(record, after, now, resumed=not fires(before))
     return replace(record, definition=after.dump(), next=next_at)
 
 
@@ -122,17 +122,18 @@ def fires(definition: Definition) -> bool:
     return definition.paused is None and definition.leaving is None and definition.coming is None
 
 
-def _next(record: ScheduleRecord, definition: Definition, now: int) -> int | None:
+def _next(record: ScheduleRecord, definition: Definition, now: int, *, resumed: bool) -> int | None:
     table, anchor, due = definition.timetable, definition.anchor, record.next
     if table.count is not None and record.fired >= table.count:
         return None
     if due is not None and due <= now and table.after(due - 1, anchor) == due:
         return due
-    first = table.first(now, anchor)
-    if first is None or first > now:
-        return first if first is None or first > _fired(record) else table.after(_fired(record), anchor)
-    fired = _fired(record)  # a moment ago, as `first` allows: not twice
-    return first if (record.fired == 0 or 0 < fired < first) else table.after(max(now, fired), anchor)
+    fired = _fired(record)
+    if not resumed:
+        first = table.first(now, anchor)  # a start a moment ago counts as now; what has fired does not
+        if first is None or first > max(now, fired) or record.fired == 0 or 0 < fired < first:
+            return first
+    return table.after(max(now, fired), anchor)
 
 
 def _fired(record: ScheduleRecord) -> int:
