@@ -16,7 +16,7 @@ from queuekit.store.parts import MovingStore, SchedulingStore
 from queuekit.store.protocol import JobStore
 from queuekit.testing.conformance.harness import Harness
 from tests.faults import moves, slots
-from tests.faults.engine import FAULTS, Theatre, table
+from tests.faults.engine import FAULTS, FULL, Theatre, table
 from tests.faults.scenes import SCENES
 
 assert moves.SCENES is slots.SCENES is SCENES  # the mover's and the schedules' are among them
@@ -28,6 +28,7 @@ LOOKING = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(900 if FULL else 120)  # pytest's own for all tests is 120
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_repeated_call_has_the_effect_of_one(
     harness: Harness, store: JobStore, port: str, verb: str, request: pytest.FixtureRequest
