@@ -27,7 +27,9 @@ BYTES = 4 * 1024 * 1024  # of payloads in one call
 AGAIN = 1000  # ms until a schedule that cannot fire now is tried again
 BROKEN = 60_000  # and one that cannot be read: what it says does not change, but zone data may
 LATE = 60_000  # ms after which a slot that is fired late is worth a line
-_KEPT = 4096  # definitions that are not read anew
+_KEPT = 4096  # definitions that are not read anew, at most
+_KEPT_BYTES = 16 * 1024 * 1024  # and of these together
+_PAGE = 1000  # schedules of one answer where all are looked through
 _RUNS = (State.WAITING, State.DELAYED, State.ACTIVE, State.BLOCKED)
 
 
@@ -68,6 +70,8 @@ class Firer:
         self._failed = failed
         self._actor, self._n = ids.nonce(), 0
         self._read: dict[str, tuple[bytes, Definition]] = {}
+        self._read_bytes = 0
+        self._full = False  # the queue had no room for the last job that was tried
         self._stuck: dict[str, tuple[int, int]] = {}  # rev, and the store's time of the next try
         self._most: dict[str, int] = {}  # jobs that one firing had room for
         self._told: set[str] = set()  # schedules of which something was said
@@ -77,24 +81,55 @@ class Firer:
         """Look once, and fire what is due. Raises Moved, StoreUnavailable."""
         due = await self._store.due(self.queue, LOOK + len(self._stuck))
         self._now = due.now
+        self._forget()
         done = Round(at=clock.monotonic(), any=bool(due.records) or due.next_at is not None)
         nexts = [] if due.next_at is None else [due.next_at]
-        plans = []
-        for record in due.records:
-            stuck = self._stuck.get(record.id)
-            if stuck is not None and stuck[0] == record.rev and stuck[1] > due.now:
-                nexts.append(stuck[1])
-            elif (plan := self._planned(record)) is not None:
-                plans.append(plan)
+        records = self._free(due.records, nexts)
+        if not records and due.next_at is not None and due.next_at <= due.now:  # what is stuck fills the answer
+            records = await self._behind()
+            nexts[0] = due.now if len(records) > LOOK else due.now + AGAIN
+        if len(records) > LOOK:
+            nexts.append(due.now)
+        plans = [plan for record in records[:LOOK] if (plan := self._planned(record)) is not None]
         if plans and not self._stopped():
             await self._overlaps(plans)
             self._fill(plans)
             for fired, plan in await self._fire(plans):
                 self._heard(fired, plan, done, nexts)
-        nearest = min(nexts, default=None)
+        nearest = due.now + AGAIN if self._full else min(nexts, default=None)
         done.next_in = None if nearest is None else nearest - due.now
         done.more = bool(done.lost) or (done.next_in is not None and done.next_in <= 0 and not self._stopped())
         return done
+
+    # ------------------------------------------------------------ choosing
+    def _forget(self) -> None:
+        """What is known of schedules that stuck, where it is old: somebody else fired them, or they are gone. What
+        lies far ahead is of a clock that was set back.
+        """
+        old, far = self._now - 2 * BROKEN, self._now + BROKEN
+        if any(not old < until <= far for _, until in self._stuck.values()):
+            self._stuck = {name: stuck for name, stuck in self._stuck.items() if old < stuck[1] <= far}
+
+    def _free(self, records: Sequence[ScheduleRecord], nexts: list[int]) -> list[ScheduleRecord]:
+        """Those that may fire now; of the others, when they are tried again."""
+        free = []
+        for record in records:
+            rev, until = self._stuck.get(record.id, (0, 0))
+            if rev == record.rev and until > self._now:
+                nexts.append(until)
+            else:
+                free.append(record)
+        return free
+
+    async def _behind(self) -> list[ScheduleRecord]:
+        """Due schedules, found by looking through all: those that stick are more than `due` answers at once. One more
+        than LOOK, if there are more."""
+        found: list[ScheduleRecord] = []
+        after = ""
+        while len(found) <= LOOK and (page := await self._store.schedules(self.queue, after, _PAGE)):
+            found += self._free([one for one in page if one.next is not None and one.next <= self._now], [])
+            after = page[-1].id
+        return found[: LOOK + 1]
 
     # ------------------------------------------------------------ deciding
     def _planned(self, record: ScheduleRecord) -> _Plan | None:
@@ -115,8 +150,10 @@ class Firer:
         if known is not None and known[0] == record.definition:
             return known[1]
         definition = Definition.load(record.definition)
-        if len(self._read) >= _KEPT:
+        self._read_bytes += len(record.definition) - (0 if known is None else len(known[0]))
+        if len(self._read) >= _KEPT or self._read_bytes > _KEPT_BYTES:
             self._read.clear()
+            self._read_bytes = len(record.definition)
         self._read[record.id] = (record.definition, definition)
         return definition
 
@@ -174,6 +211,8 @@ class Firer:
                 continue
             if len(slots) > most:
                 plan.next_at = slots[most]
+        if self._full:  # one asks for room
+            plans[:] = [plan for plan in plans if not plan.jobs] + [plan for plan in plans if plan.jobs][:1]
 
     # ------------------------------------------------------------ applying
     async def _fire(self, plans: Sequence[_Plan]) -> list[tuple[Fired, _Plan]]:
@@ -190,6 +229,8 @@ class Firer:
                 log.debug("queue %s: %d schedules are fired one by one: %s", self.queue, len(batch), error)
                 said = await self._one_by_one(batch)
             answers += said
+            if any(fired.no is NoFire.FULL and len(plan.jobs) == 1 for fired, plan in said):
+                break
         return answers
 
     async def _one_by_one(self, batch: Sequence[_Plan]) -> list[tuple[Fired, _Plan]]:
@@ -221,6 +262,7 @@ class Firer:
         if fired.no is None:
             done.fired += 1
             self._stuck.pop(name, None)
+            self._full = self._full and not jobs
             if plan.next_at is not None:
                 nexts.append(plan.next_at)
             if jobs == self._most.get(name):
@@ -234,7 +276,7 @@ class Firer:
             self._most[name] = jobs // 2
             nexts.append(self._now)
         else:
-            full = fired.no is NoFire.FULL
+            full = self._full = fired.no is NoFire.FULL
             why = "the queue is full" if full else "its unique key waits for the jobs that come from another store"
             self._say(name, f"slot {slot_name(plan.record.next or 0)} is not fired yet: {why}", logging.WARNING)
             self._stuck[name] = plan.record.rev, self._now + AGAIN
@@ -257,8 +299,9 @@ class Firer:
     def _say(self, name: str, text: str, level: int = logging.INFO) -> None:
         """A line for people once; then for those who look closely, until the schedule fires again."""
         first = name not in self._told
-        if len(self._told) < _KEPT:
-            self._told.add(name)
+        if len(self._told) >= _KEPT:
+            self._told.clear()
+        self._told.add(name)
         self._line(name, text, level if first else logging.DEBUG)
 
     def _line(self, name: str, text: str, level: int) -> None:

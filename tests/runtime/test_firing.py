@@ -17,7 +17,7 @@ from queuekit.domain.scheduled import Definition
 from queuekit.domain.state import State
 from queuekit.domain.timetable import slot_name
 from queuekit.errors import Moved, PayloadTooLarge, StoreUnavailable
-from queuekit.runtime.firing import AGAIN, BYTES, Firer
+from queuekit.runtime.firing import AGAIN, BYTES, LOOK, Firer
 from queuekit.testing import VirtualClock
 from queuekit.testing.model import ModelStore, ModelWorld
 from tests.runtime.schedules import record
@@ -297,6 +297,82 @@ async def test_a_full_queue_is_tried_again_after_a_second_and_told_once(
     assert "full" in told[0].getMessage()
     await end_jobs(store)
     assert (await firer.round()).fired == 1
+
+
+async def test_schedules_that_cannot_fire_and_fill_an_answer_hide_no_other(
+    store: ModelStore, clock: VirtualClock, firer: Firer
+) -> None:
+    size = BYTES // 8 - 100  # of the definitions: what one `due` answers holds no other
+    for n in range(9):
+        broken = replace(record(f"m{n}", 0, every="1m", first=1), definition=b'{"v":99,"x":"%s"}' % (b"x" * size))
+        await store.put_schedule("default", broken)
+    for n in range(LOOK + 1):
+        await store.put_schedule("default", record(f"s{n}", clock.ms(), every="1m"))
+    clock.travel(minutes=1)
+    assert await fire(firer) < 10
+    assert [len(await jobs(store, f"s{n}")) for n in range(LOOK + 1)] == [1] * (LOOK + 1)
+    done = await firer.round()
+    assert (done.fired, done.next_in, done.more) == (0, AGAIN, False)
+
+
+async def test_a_full_queue_of_many_schedules_is_asked_for_room_once_a_second(
+    store: ModelStore, clock: VirtualClock, firer: Firer
+) -> None:
+    asked: list[int] = []
+    plain = store.fire
+
+    async def counted(queue: str, firings: Sequence[Firing]) -> Any:
+        asked.append(len(firings))
+        return await plain(queue, firings)
+
+    store.fire = counted  # type: ignore[method-assign]
+    await store.configure("default", redeclare(await store.conf("default"), Limits(max_size=1)))
+    await store.enqueue("default", [JobSpec(id="there", task="t", body=b"j{}")], Op("p", 1))
+    body = b'j"%s"' % (b"x" * (BYTES // 20))
+    for n in range(50):  # more than fit into an answer
+        await store.put_schedule("default", record(f"s{n:02}", clock.ms(), every="1m", body=body))
+    clock.travel(minutes=1)
+    await fire(firer)
+    for _ in range(5):
+        asked.clear()
+        clock.travel(AGAIN / 1000)
+        assert await fire(firer) == 1
+        assert asked == [1]
+    await store.configure("default", redeclare(await store.conf("default"), Limits()))
+    clock.travel(AGAIN / 1000)
+    await fire(firer)
+    assert [len(await jobs(store, f"s{n:02}")) for n in range(50)] == [1] * 50
+
+
+async def test_a_clock_that_is_set_back_lets_no_schedule_wait_for_it(
+    store: ModelStore, clock: VirtualClock, firer: Firer
+) -> None:
+    await store.configure("default", redeclare(await store.conf("default"), Limits(max_size=1)))
+    await store.enqueue("default", [JobSpec(id="there", task="t", body=b"j{}")], Op("p", 1))
+    begun = clock.ms()
+    await store.put_schedule("default", record("s", begun, every="1m"))
+    clock.travel(days=1)
+    assert (await firer.round()).fired == 0
+    await end_jobs(store)
+    store.world.now = lambda: begun + 2 * MINUTE
+    assert (await firer.round()).fired == 1
+
+
+async def test_what_is_remembered_of_schedules_is_bounded(store: ModelStore, clock: VirtualClock, firer: Firer) -> None:
+    body = b'j"%s"' % (b"x" * (BYTES // 64))
+    for n in range(300):
+        await store.put_schedule("default", record(f"s{n}", clock.ms(), every="1h", body=body))
+        broken = replace(record(f"m{n}", clock.ms(), every="1h"), definition=b'{"v":99}')
+        await store.put_schedule("default", broken)
+    clock.travel(hours=1)
+    await fire(firer)
+    assert sum(len(data) for data, _ in firer._read.values()) <= 4 * BYTES
+    assert len(firer._stuck) == 300
+    for n in range(300):
+        await store.delete_schedule("default", f"m{n}")
+    clock.travel(minutes=10)
+    await firer.round()
+    assert not firer._stuck
 
 
 async def test_more_missed_slots_than_the_queue_has_room_for_come_in_smaller_pieces(
