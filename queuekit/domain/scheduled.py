@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Origin: TypeAlias = Literal["code", "file", "operator"]
 FORMAT: Final = 1  # of a definition; a higher one is not read
+_ODD: Final = (AttributeError, KeyError, TypeError, ValueError)  # what content of another shape raises
 MANUAL: Final = "manual-"  # begins what stands behind the "@" of a job that a person fired
 _NEWER = "was written by a newer queuekit: upgrade this process, it leaves the schedule alone until then"
 _FORM = (
@@ -89,18 +90,10 @@ class JobForm:
         unknown = sorted(said.keys() - set(_FORM) - {"body64", "options64"})
         if unknown:
             raise SchemaMismatch(f"its job has {', '.join(unknown)}: it {_NEWER}")
-        values = {name: value for name, value in said.items() if not name.endswith("64")}
-        for name in ("body", "options"):
-            if f"{name}64" in said:
-                values[name] = base64.b64decode(said[f"{name}64"])
-            elif name in said:
-                values[name] = said[name].encode()
-        for name in ("keep_completed", "keep_failed"):
-            if name in values:
-                values[name] = Retention.parse(values[name])
-        if "unique" in values:
-            values["unique"] = UniqueKey(**values["unique"])
-        return cls(**values)
+        try:
+            return cls(**_values(said))
+        except (InvalidOption, *_ODD) as error:  # a word of an option that is not known here
+            raise SchemaMismatch(f"its job cannot be read ({type(error).__name__}): it {_NEWER}") from None
 
 
 _DEFAULTS: Final = {one.name: one.default for one in fields(JobForm) if one.name not in ("task", "body")}
@@ -172,14 +165,17 @@ class Definition:
         """What `dump` wrote. Raises SchemaMismatch."""
         try:
             said = json.loads(data)
-            number = said["v"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise SchemaMismatch(f"no definition of a schedule: {data[:80]!r}") from error
+            number = int(said["v"])
+        except (ValueError, TypeError, KeyError, RecursionError):  # without what it says: that may be a payload
+            raise SchemaMismatch(f"{len(data)} bytes that are no definition of a schedule") from None
         if number > FORMAT:
             raise SchemaMismatch(f"its definition has format {number}, and this queuekit reads {FORMAT}: it {_NEWER}")
-        known = {name: kind(said[name]) for name, kind in _PARTS.items() if said.get(name) is not None}
-        extra = {name: value for name, value in said.items() if name not in _PARTS and name not in ("v", "anchor")}
-        return cls(anchor=said["anchor"], extra=extra, **known)
+        try:
+            known = {name: kind(said[name]) for name, kind in _PARTS.items() if said.get(name) is not None}
+            extra = {name: value for name, value in said.items() if name not in _PARTS and name not in ("v", "anchor")}
+            return cls(anchor=int(said["anchor"]), extra=extra, **known)
+        except _ODD as error:
+            raise SchemaMismatch(f"its definition cannot be read ({type(error).__name__}): it {_NEWER}") from None
 
     def dump(self) -> bytes:
         """The same content gives the same bytes."""
@@ -263,6 +259,22 @@ def _different(over: Layer | None, declared: Layer | None) -> Layer | None:
     job = None if over.job == declared.job else over.job
     rule = None if over.rule == declared.rule else over.rule
     return None if job is None and rule is None else replace(over, job=job, rule=rule)
+
+
+def _values(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JobForm is made of."""
+    values = {name: value for name, value in said.items() if not name.endswith("64")}
+    for name in ("body", "options"):
+        if f"{name}64" in said:
+            values[name] = base64.b64decode(said[f"{name}64"])
+        elif name in said:
+            values[name] = said[name].encode()
+    for name in ("keep_completed", "keep_failed"):
+        if name in values:
+            values[name] = Retention.parse(values[name])
+    if "unique" in values:
+        values["unique"] = UniqueKey(**values["unique"])
+    return values
 
 
 def _known(kind: type[Any]) -> Any:

@@ -10,9 +10,11 @@ import pytest
 
 from queuekit import clock
 from queuekit.domain.job import JobSpec, Retention, UniqueKey
+from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.scheduled import Definition, JobForm, Layer, Mark, Passage
 from queuekit.domain.timetable import Timetable
 from queuekit.errors import InvalidOption, SchemaMismatch
+from queuekit.producing.scheduling.view import view
 
 SLOT = 1_795_338_000_000  # 2026-11-22T09:00:00Z
 SPEC = JobSpec(
@@ -118,10 +120,36 @@ def test_a_job_or_rule_of_a_newer_queuekit_is_not_fired() -> None:
         Definition(anchor=0, declared=layer(rule={"every": "1h", "holidays": "de"})).timetable  # noqa: B018
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff", b"null", b'{"anchor":1}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"\xff", b"null", b'{"anchor":1}', b'{"v":"new"}', b'{"v":null}', b"[" * 100_000]
+)
 def test_bytes_that_are_no_definition_are_refused(data: bytes) -> None:
     with pytest.raises(SchemaMismatch, match="no definition"):
         Definition.load(data)
+
+
+def test_a_refusal_does_not_say_what_it_refuses() -> None:
+    with pytest.raises(SchemaMismatch) as told:
+        Definition.load(b'{"card":"4111111111111111"}')
+    assert "4111" not in str(told.value)
+
+
+@pytest.mark.parametrize("data", [b'{"v":1}', b'{"v":1,"anchor":0,"declared":"x"}', b'{"v":1,"anchor":0,"paused":{}}'])
+def test_a_definition_of_another_shape_is_refused_as_every_other(data: bytes) -> None:
+    with pytest.raises(SchemaMismatch, match="cannot be read"):
+        Definition.load(data)
+
+
+@pytest.mark.parametrize(
+    "more", [{"unique": {"key": "k", "scope": "kit"}}, {"keep_failed": "until noon"}, {"body64": 7}, {"options": 7}]
+)
+def test_an_option_of_a_job_that_is_not_known_here_is_told_as_a_problem(more: dict[str, Any]) -> None:
+    job = {"task": "a", "body": "j{}", **more}
+    newer = Definition(anchor=0, declared=Layer(job=job, rule={"every": "1h"}))
+    with pytest.raises(SchemaMismatch, match="newer"):
+        newer.job("d", SLOT)
+    shown = view(ScheduleRecord(id="d", queue="default", definition=newer.dump(), rev=1))
+    assert "newer" in str(shown.problem)
 
 
 def test_the_override_wins_part_by_part() -> None:
