@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FLOOR, BARE_FLOOR = 5.0, 20.0  # seconds between looks at a queue with schedules to come, and without
 SOON, OFTEN = 1.0, 5.0  # seconds between looks for wake-ups that no job explains, and for any other
 _NEAR, _FAR = 0.005, 0.025  # seconds that who came second to a slot stays behind the others
+_STEPS = 4  # times that distance doubles for who comes second all the time
 _FARTHEST = 0.4  # seconds, who comes second again and again while much is due
 
 
@@ -49,6 +50,7 @@ class Scheduler(Agent):
         self._bare = BARE_FLOOR if told else FLOOR  # whether the store wakes who waits when a schedule is put
         self._allowed = allowed
         self._behind = 0.0  # seconds
+        self._steps = 0
         self._again = 0  # how often somebody else was first of late
         self._looked = 0.0  # monotonic
         self._look = 0.0  # monotonic: when the next one is due
@@ -72,11 +74,9 @@ class Scheduler(Agent):
                 return
             raise_if_cancelled()
             if done.lost:
-                self._second(much=done.lost >= LOOK)
-            elif done.fired and self._again:
-                self._again -= 1
+                self._back(much=done.lost >= LOOK)
             elif done.fired:
-                self._behind = 0.0
+                self._forward()
             if not done.more:
                 break
             await asyncio.sleep(self._pause() if self._again else 0)
@@ -131,10 +131,23 @@ class Scheduler(Agent):
         else:
             self._failing = False
 
-    def _second(self, *, much: bool) -> None:
+    def _back(self, *, much: bool) -> None:
         """Let the others go first from now on: eight workers must not do eight times the work."""
-        self._behind = random.uniform(_NEAR, _FAR)  # noqa: S311
+        self._steps = min(self._steps + 1, _STEPS)
         self._again += 2 if much else 1
+        self._stand()
+
+    def _forward(self) -> None:
+        """Nobody was before us: a step to the front."""
+        if self._again:
+            self._again -= 1
+        elif self._steps:
+            self._steps -= 1
+            self._stand()
+
+    def _stand(self) -> None:
+        far = random.uniform(_NEAR, _FAR)  # noqa: S311
+        self._behind = far * 2 ** (self._steps - 1) if self._steps else 0.0
 
     def _pause(self) -> float:
         """Before another look while somebody else fires what is due."""
