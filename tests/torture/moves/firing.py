@@ -12,7 +12,7 @@ from queuekit.store.parts import Schedules
 from tests.torture.moves.judge import OTHER, SOURCE, Asked, Kept, Rhythm
 from tests.torture.moves.load import PRODUCERS, Load
 
-EVERY = {"often": 40, "seldom": 250}  # ms
+EVERY = {"often": 70, "seldom": 300}  # ms
 
 
 def able(load: Load) -> bool:
@@ -43,7 +43,7 @@ async def schedule(load: Load, side: str) -> None:
                 )
             )  # fmt: skip
         await _fire(load, side, firings)
-        await asyncio.sleep(load.pace)
+        await asyncio.sleep(max(load.pace, 0.04))
 
 
 async def _fire(load: Load, side: str, firings: list[Firing]) -> None:
@@ -72,7 +72,7 @@ async def edit(load: Load) -> None:
             await _edit(load, side, name, str(n))
         except Moved:
             side = OTHER[side]
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.1)
 
 
 async def _edit(load: Load, side: str, name: str, text: str) -> None:

@@ -78,7 +78,7 @@ async def play(ground: Ground, queue: str, number: int, script: Script, *, ends:
     if ground.skew:
         workers.append(asyncio.create_task(load.watch_source()))
     plain = (load.produce(SOURCE, 60), load.produce_there(60), firing.edit(load))
-    schedulers = [firing.schedule(load, side) for side in (SOURCE, SOURCE, TARGET, TARGET)]
+    schedulers = [firing.schedule(load, side) for side in (SOURCE, SOURCE, TARGET)]
     producers = [asyncio.create_task(one) for one in (*plain, *schedulers)]
     lives: list[Lived] = []
     try:
