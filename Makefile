@@ -8,7 +8,7 @@ TESTERS ?= 3
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-move prefork depth around zones matrix django-tasks clean
+.PHONY: help install demo fuzz test lint servers bench compare sabotage sabotage-refresh guard faults torture torture-move bench-schedules bench-move prefork depth around zones matrix django-tasks clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -51,10 +51,11 @@ guard: $(INSTALLED)  ## count what a job costs, and write the table of budgets a
 faults: $(INSTALLED)  ## every call to a driver with every fault, late arrivals at every moment (4 minutes)
 	QUEUEKIT_FAULTS=full $(BIN)/python -m pytest -q tests/faults
 
-torture: $(INSTALLED)  ## kill workers, producers and servers on every store; judge what is left (15 minutes)
+torture: $(INSTALLED)  ## kill workers, producers and servers on every store; judge what is left (25 minutes)
 	$(BIN)/python -m tests.torture.crowd
 	$(BIN)/python -m tests.torture.recovery
 	$(BIN)/python -m tests.torture.races
+	$(BIN)/python -m tests.torture.slots
 	QUEUEKIT_TORTURE=full $(BIN)/python -m pytest -q -s tests/torture
 
 torture-move: $(INSTALLED)  ## kill the mover at each of its calls, for every pair of stores; print the table (half an hour); ARGS="--pair redis-mongo"
@@ -66,6 +67,9 @@ prefork: $(INSTALLED)  ## process servers, loops and greenlets before producers 
 
 depth: $(INSTALLED)  ## whether a queue of a million jobs costs more than one of a thousand, on Redis
 	$(BIN)/python -m tests.bench.redis_depth $(ARGS)
+
+bench-schedules: $(INSTALLED)  ## what 10,000 schedules cost an idle worker, firings a second, lateness; ARGS="--stores redis"
+	$(BIN)/python -m tests.bench.schedules $(ARGS)
 
 bench-move: $(INSTALLED)  ## how fast queues move between the stores; ARGS="--pairs redis-mongo --jobs 1000000"
 	$(BIN)/python -m tests.bench.move $(ARGS)
