@@ -66,8 +66,9 @@ def page(queue: str, after: str, limit: int) -> Find:
 
 
 def due(schedules: str, queue: str, now: int, limit: int, *, unfinished: int | None) -> Pipe:
-    """The store's time, the queue's document, one more schedule than `limit` whose next has come, and when the first of
-    the others comes. With `unfinished`, those whose firing began before that moment and has jobs to be set free."""
+    """The store's time, the queue's document, when the first schedule comes that is not due, and one more than `limit`
+    whose next has come. With `unfinished`, those whose firing began before that moment and has jobs to be set free.
+    The due ones are the last: one message need not hold them all."""
     past: list[Document] = [
         {"$match": {"queue": queue, "next": ANY_TIME | {"$lte": now}}},
         {"$sort": _DUE},
@@ -77,11 +78,11 @@ def due(schedules: str, queue: str, now: int, limit: int, *, unfinished: int | N
         {"$match": {"queue": queue, "next": {"$gt": now}}}, {"$sort": _DUE}, {"$limit": 1},
         {"$project": {"_id": 0, "coming": "$next"}},
     ]  # fmt: skip
-    parts: list[list[Document]] = [past, coming]
+    parts: list[list[Document]] = [coming]
     if unfinished is not None:
         there = {"queue": queue, "making.at": {"$gte": 0, "$lte": unfinished}}
         parts.append([{"$match": there}, {"$limit": 100}, {"$project": {"unfinished": "$making"}}])
-    unions: list[Document] = [{"$unionWith": {"coll": schedules, "pipeline": part}} for part in parts]
+    unions: list[Document] = [{"$unionWith": {"coll": schedules, "pipeline": part}} for part in (*parts, past)]
     return Pipe(room=QUEUES, index=BY_ID, stages=[*told(queue), *unions])
 
 

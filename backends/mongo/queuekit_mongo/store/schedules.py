@@ -130,7 +130,7 @@ async def due(room: Room, queue: str, limit: int = 100) -> Due:
         now, sent = room.now(), room.port.monotonic()
         late = None if room.replica else now - SILENT
         names, key = room.names, room.names.queue(queue)
-        docs = await room.port.aggregate(slots.due(names.collection(SCHEDULES), key, now, limit, unfinished=late))
+        docs, whole = await room.port.first(slots.due(names.collection(SCHEDULES), key, now, limit, unfinished=late))
         own, found, coming, unfinished = _parted(docs, key)
         stamp = next(int(doc["now"]) for doc in docs if doc["_id"] == STORE)
         room.ranks.observe(stamp, sent, room.port.monotonic())
@@ -142,7 +142,9 @@ async def due(room: Room, queue: str, limit: int = 100) -> Due:
         return Due(now=now)
     records = _bounded([slots.record(doc, queue) for doc in found[:limit]])
     left = found[len(records) :]
-    return Due(now=now, records=records, next_at=int(left[0]["next"]) if left else coming)
+    if left or (found and not whole):  # the next one may be behind the first message, and is not before the last here
+        coming = int((left or found[-1:])[0]["next"])
+    return Due(now=now, records=records, next_at=coming)
 
 
 def _parted(docs: Sequence[Document], key: str) -> tuple[Document, list[Document], int | None, list[Document]]:
