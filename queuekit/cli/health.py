@@ -5,6 +5,7 @@ What counts as unhealthy is said in its help.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,7 +13,9 @@ import typer
 from queuekit import QueueHealth
 from queuekit.cli import exits, screen
 from queuekit.cli.queues import health_dict, show_health
-from queuekit.cli.session import Json, reading
+from queuekit.cli.schedules import late
+from queuekit.cli.session import Json, Session, reading
+from queuekit.errors import Unsupported
 
 
 def health(
@@ -20,10 +23,12 @@ def health(
     queue: Annotated[str | None, typer.Argument(metavar="QUEUE", show_default=False)] = None,
     json: Json = False,
 ) -> None:
-    """Show six numbers per queue; exit 1 when jobs wait on a queue that no worker takes and nobody paused."""
+    """Show six numbers per queue; exit 1 when jobs wait, or slots of schedules came, on a queue that no worker takes
+    and nobody paused.
+    """
     session = reading(context, json)
     found = session.kit.health(queue)
-    wrong = {name: said for name, one in found.items() if (said := _wrong(one))}
+    wrong = {name: said for name, one in found.items() if (said := _wrong(one) or _unfired(session, one))}
     if session.json:
         screen.show_json({"healthy": not wrong, "wrong": wrong, "queues": [health_dict(one) for one in found.values()]})
     else:
@@ -36,4 +41,14 @@ def health(
 def _wrong(one: QueueHealth) -> str | None:
     if one.waiting and not one.workers and one.paused is None:
         return f"{one.waiting} jobs wait and no worker takes this queue"
+    return None
+
+
+def _unfired(session: Session, one: QueueHealth) -> str | None:
+    """Asks for the schedules of queues without a worker only."""
+    if one.workers or one.paused is not None:
+        return None
+    with suppress(Unsupported):
+        if names := [schedule.id for schedule in session.kit.schedules.all(one.name) if late(schedule)]:
+            return f"schedules that nobody fires: {', '.join(names)}; no worker takes this queue"
     return None

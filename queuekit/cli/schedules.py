@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json as jsonlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -24,6 +24,7 @@ from queuekit.producing.schedules import Schedule
 
 app = typer.Typer(no_args_is_help=True, help="list | show | preview | sync | pause | resume | fire | delete | reset")
 Ref = Annotated[str, typer.Argument(metavar="SCHEDULE", help="An id, or queue/id.", show_default=False)]
+_LATE = timedelta(minutes=1)
 _MAIN = ("cron", "every", "at", "trigger", "timezone")
 
 
@@ -129,6 +130,7 @@ def sync(
     orphans = kit.run(lambda at: declaring.orphans(kit, at))
     pruned = kit.run(lambda at: declaring.prune(kit, at, orphans)) if prune and orphans and not dry_run else []
     removed = [one.ref for one in orphans if one.id in pruned]
+    foreign = {one.id for one in orphans if declaring.foreign(kit, one)}
     if session.json:
         screen.show_json(
             {
@@ -138,11 +140,12 @@ def sync(
                 "later": sorted(done.later),
                 "refused": done.refused,
                 "orphans": [one.ref for one in orphans],
+                "foreign": [one.ref for one in orphans if one.id in foreign],
                 "removed": removed,
             }
         )
     else:
-        _tell_sync(done.written, done.unchanged, orphans, removed, dry_run=dry_run, prune=prune)
+        _tell_sync(done.written, done.unchanged, orphans, removed, foreign, dry_run=dry_run, prune=prune)
     for queue in sorted(done.later):
         screen.tell(f"queue {queue} is on its way between two stores: its schedules are not written yet; try again")
     for name, why in done.refused.items():
@@ -234,14 +237,19 @@ def _no(text: str) -> None:
 
 
 def _tell_sync(
-    written: Sequence[str], unchanged: Sequence[str], orphans: Sequence[Schedule], removed: Sequence[str], *,
-    dry_run: bool, prune: bool,
+    written: Sequence[str], unchanged: Sequence[str], orphans: Sequence[Schedule], removed: Sequence[str],
+    foreign: Collection[str], *, dry_run: bool, prune: bool,
 ) -> None:  # fmt: skip
     would = "would be " if dry_run else ""
     for name in written:
         screen.say(f"{would}written: {name}")
     for one in orphans:
-        if one.ref in removed or (dry_run and prune):
+        if one.id in foreign:
+            screen.tell(
+                f"{one.ref} is declared no more, or by another app whose kit has the same name: this one knows neither "
+                f"its task nor its queue, and leaves it. To remove it: queuekit schedules delete {one.ref}"
+            )
+        elif one.ref in removed or (dry_run and prune):
             screen.say(f"{would}removed: {one.ref}")
         else:
             screen.tell(f"{one.ref} is declared no more; to remove it: queuekit schedules sync --prune")
@@ -272,7 +280,14 @@ def _state(schedule: Schedule) -> str:
         return schedule.problem
     if schedule.paused is not None:
         return f"paused: {schedule.paused}" if schedule.paused else "paused"
-    return "over" if schedule.next_at is None else ""
+    if schedule.next_at is None:
+        return "over"
+    return f"late: does a worker take queue {schedule.queue}?" if late(schedule) else ""
+
+
+def late(schedule: Schedule) -> bool:
+    """Whether its slot came longer ago than any worker that lives would let it wait."""
+    return schedule.next_at is not None and now() - schedule.next_at > _LATE
 
 
 def _layer(layer: Mapping[str, JSON] | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -264,3 +264,54 @@ def test_the_other_stores_answer_alike(
         "mail/digest", "mail/tick",
     ]  # fmt: skip
     assert shell("schedules", "list", "--json").json == []
+
+
+# ------------------------------------------------------------------------------------------------- two applications
+OTHER = """
+from queuekit import QueueKit
+
+kit = QueueKit()
+
+
+@kit.task(queue="pay")
+def charge(n: int) -> None: ...
+
+
+kit.schedule("charge-all", charge.make(1), every="1h")
+"""
+
+
+def test_pruning_leaves_what_another_app_without_a_name_of_its_own_declares(declared: Shell) -> None:
+    (declared.folder / "pay.py").write_text(OTHER)
+    (declared.folder / "queuekit.toml").unlink()
+    assert declared("schedules", "sync", "pay:kit").code == 0
+    (declared.folder / "queuekit.toml").write_text(FILE)
+    app = app_with(declared, TICK)
+    told = declared("schedules", "sync", app)
+    assert "pay/charge-all" in told.err
+    assert "another app" in told.err
+    dry = declared("schedules", "sync", app, "--prune", "--dry-run")
+    assert "would be removed: pay/charge-all" not in dry.out
+    pruned = declared("schedules", "sync", app, "--prune", "--json").json
+    assert (pruned["removed"], pruned["foreign"]) == (["mail/digest"], ["pay/charge-all"])
+    assert "charge-all" in ids(declared("schedules", "list", "--json"))
+
+
+# ------------------------------------------------------------------------------------------------- nobody is there
+def test_a_slot_that_nobody_fires_is_told_where_one_looks(declared: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "late" not in declared("schedules", "list").out
+    assert declared("health").code == 0
+    later = datetime.now(UTC) + timedelta(minutes=32)  # the slot of `tick` came two minutes ago
+    monkeypatch.setattr("queuekit.cli.schedules.now", lambda: later)
+    listed = {line.split()[0]: line for line in declared("schedules", "list").out.splitlines()}
+    assert "late: does a worker take queue mail?" in listed["mail/tick"]
+    assert "late" in declared("schedules", "show", "tick").out
+    ran = declared("health")
+    assert ran.code == 1
+    assert "mail: schedules that nobody fires: tick" in ran.err.replace("digest, ", "").replace("night, ", "")
+    wrong = declared("health", "--json").json
+    assert (wrong["healthy"], list(wrong["wrong"])) == (False, ["mail"])
+    for name in ("tick", "digest", "night"):
+        declared("schedules", "pause", name)
+    assert "late" not in declared("schedules", "list").out
+    assert declared("health").code == 0

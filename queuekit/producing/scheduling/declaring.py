@@ -99,9 +99,19 @@ async def orphans(kit: QueueKit, at: Entry) -> list[Schedule]:
 
 
 async def prune(kit: QueueKit, at: Entry, found: Iterable[Schedule]) -> list[str]:
-    """Remove orphans, if nobody declared them anew meanwhile; their ids."""
-    declared = {one.id for one in declarations(kit)}
-    return [one.id for one in found if one.id not in declared and await verbs.delete(kit, at, one.ref)]
+    """Remove orphans, if nobody declared them anew meanwhile, and they are not foreign; their ids."""
+    kept = {one.id for one in declarations(kit)}
+    mine = [one for one in found if one.id not in kept and not foreign(kit, one)]
+    return [one.id for one in mine if await verbs.delete(kit, at, one.ref)]
+
+
+def foreign(kit: QueueKit, orphan: Schedule) -> bool:
+    """Whether an orphan may be another application's, whose kit was given no name of its own either: nothing here knows
+    its task or its queue.
+    """
+    queues = {one.queue for one in kit.definitions.values()} | {one.queue for one in declarations(kit)}
+    queues |= {*kit.catch_all, *kit.finders.queues(), *kit.queue_options}
+    return kit.definition(orphan.task) is None and orphan.queue not in queues
 
 
 def _mine(kit: QueueKit, schedule: Schedule) -> bool:
