@@ -81,6 +81,7 @@ class Firer:
         """Look once, and fire what is due. Raises Moved, StoreUnavailable."""
         due = await self._store.due(self.queue, LOOK + len(self._stuck))
         self._now = due.now
+        self._full = self._full and bool(due.records)
         self._forget()
         done = Round(at=clock.monotonic(), any=bool(due.records) or due.next_at is not None)
         nexts = [] if due.next_at is None else [due.next_at]

@@ -375,6 +375,18 @@ async def test_what_is_remembered_of_schedules_is_bounded(store: ModelStore, clo
     assert not firer._stuck
 
 
+async def test_a_queue_that_was_full_is_forgotten_when_nothing_is_due(
+    store: ModelStore, clock: VirtualClock, firer: Firer
+) -> None:
+    await store.configure("default", redeclare(await store.conf("default"), Limits(max_size=1)))
+    await store.enqueue("default", [JobSpec(id="there", task="t", body=b"j{}")], Op("p", 1))
+    await store.put_schedule("default", record("s", clock.ms(), every="1m"))
+    clock.travel(minutes=1)
+    await firer.round()
+    await store.delete_schedule("default", "s")
+    assert (await firer.round()).next_in is None
+
+
 async def test_more_missed_slots_than_the_queue_has_room_for_come_in_smaller_pieces(
     store: ModelStore, clock: VirtualClock, firer: Firer
 ) -> None:
