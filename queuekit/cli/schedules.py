@@ -147,7 +147,10 @@ def sync(
     else:
         _tell_sync(done.written, done.unchanged, orphans, removed, foreign, dry_run=dry_run, prune=prune)
     for queue in sorted(done.later):
-        screen.tell(f"queue {queue} is on its way between two stores: its schedules are not written yet; try again")
+        screen.tell(
+            f"queue {queue}: its schedules are not all written yet, since it is on its way between two stores, or the "
+            "store is full: try again"
+        )
     for name, why in done.refused.items():
         screen.tell(f"{name}: {why}")
     if done.later or done.refused:

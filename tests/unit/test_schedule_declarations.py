@@ -13,10 +13,11 @@ import pytest
 
 from queuekit import JobContext, NewJob, QueueKit, Settings
 from queuekit.domain.schedule import ScheduleRecord
-from queuekit.errors import ConfigError, InvalidOption, PayloadTooLarge
+from queuekit.errors import ConfigError, InvalidOption, PayloadTooLarge, QueueFull
 from queuekit.producing.scheduling import declaring
 from queuekit.store.direct import direct
 from queuekit.testing import TestKit, VirtualClock
+from queuekit.testing.model import ModelStore
 from tests.unit.test_schedules import declare, fire_slot, send, store, stored
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
@@ -397,6 +398,43 @@ def test_orphans_are_found_and_left_alone_until_somebody_prunes(deploy: Deploy) 
 
 
 # ---------------------------------------------------------------- many at once
+def test_an_id_that_two_queues_have_stops_no_worker(deploy: Deploy, caplog: pytest.LogCaptureFixture) -> None:
+    kit = deploy()
+    kit.schedules.put("d", send(kit), every="1h")
+    twin = stored(kit, "d")
+    direct(store(kit).take_schedules("other", 0, [twin]))  # as an import brings it
+    kit.schedule("d", kit.tasks()["sum"].make(1), every="1h")
+    kit.schedule("e", kit.tasks()["sum"].make(1), every="1h")
+    said = declare(kit, "sums")
+    assert (said.written, list(said.refused)) == (["e"], ["d"])
+    assert "mail, other" in said.refused["d"]
+    assert "schedule d" in caplog.text
+
+
+def test_a_full_store_stops_no_worker_and_is_asked_again(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kit = deploy()
+    kit.schedule("old", send(kit), every="1h")
+    declare(kit, "mail")
+    again = deploy()
+    again.schedule("new", send(again), every="1h")
+    again.schedule("old", send(again), every="2h")
+    plain = ModelStore.put_schedule
+
+    async def full(self: ModelStore, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
+        if schedule.rev == 0:
+            raise QueueFull("out of memory")
+        return await plain(self, queue, schedule)
+
+    monkeypatch.setattr(ModelStore, "put_schedule", full)
+    said = declare(again, "mail")
+    assert (said.written, said.later) == (["old"], {"mail"})
+    assert "out of memory" in caplog.text
+    monkeypatch.undo()
+    assert declare(again, "mail").written == ["new"]
+
+
 def test_two_threads_that_declare_at_once_write_one(deploy: Deploy) -> None:
     kits = [deploy() for _ in range(8)]
     for kit in kits:

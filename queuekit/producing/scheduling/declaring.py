@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from queuekit.domain.redact import redact
 from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.scheduled import Definition, Layer
-from queuekit.errors import Conflict, Moved, SchemaMismatch
+from queuekit.errors import Conflict, Moved, QueueFull, SchemaMismatch
 from queuekit.producing.access import Entry
 from queuekit.producing.schedules import Schedule
 from queuekit.producing.scheduling import finding, verbs
@@ -38,8 +38,8 @@ class Written:
 
     written: list[str] = field(default_factory=list)  # new, or changed
     unchanged: list[str] = field(default_factory=list)
-    later: set[str] = field(default_factory=set)  # queues to try again: they are on their way between two stores
-    refused: dict[str, str] = field(default_factory=dict)  # a newer queuekit wrote them: why
+    later: set[str] = field(default_factory=set)  # queues to try again: on their way between stores, or no memory
+    refused: dict[str, str] = field(default_factory=dict)  # a newer queuekit wrote them, two queues have them: why
 
 
 async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | None = None) -> Written:
@@ -132,12 +132,16 @@ async def _declare(
                 answer.unchanged.append(one.id)
                 continue
             begin = Root(kit.access, at)
-            found = elsewhere.get(one.id) if record is None else Found(begin, at, record)
+            places = elsewhere.get(one.id, [])
+            found = finding.only(places, one.id) if record is None else Found(begin, at, record)
             written = await _declared(kit, at, one, layers[one.id], found)
             (answer.written if written else answer.unchanged).append(one.id)
-        except SchemaMismatch as error:
+        except (SchemaMismatch, Conflict) as error:  # one schedule stops no worker
             _log.warning("schedule %s of queue %s is not declared: %s", one.id, queue, error)
             answer.refused[one.id] = str(error)
+        except QueueFull as error:  # nor does a server without memory, which workers are to empty
+            _log.warning("schedule %s of queue %s is not declared yet: %s", one.id, queue, redact(str(error)))
+            answer.later.add(queue)
 
 
 async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, found: Found | None) -> bool:
@@ -186,11 +190,10 @@ async def _stored(at: Entry, queue: str, ids: Sequence[str]) -> dict[str, Schedu
     return found
 
 
-async def _elsewhere(kit: QueueKit, at: Entry, ids: Sequence[str]) -> dict[str, Found]:
-    """Schedules of these ids in whatever queue of the own store. Raises Conflict where two have one."""
+async def _elsewhere(kit: QueueKit, at: Entry, ids: Sequence[str]) -> dict[str, list[Found]]:
+    """Schedules of these ids in all queues of the own store."""
     everywhere: dict[str, list[Found]] = {}
     for queue in await at.ask(at.store.queues):
         for name, record in (await _stored(at, queue, ids)).items():
             everywhere.setdefault(name, []).append(Found(Root(kit.access, at), at, record))
-    found = {name: finding.only(places, name) for name, places in everywhere.items()}
-    return {name: place for name, place in found.items() if place is not None}
+    return everywhere
