@@ -71,7 +71,7 @@ class Firer:
         self._actor, self._n = ids.nonce(), 0
         self._read: dict[str, tuple[bytes, Definition]] = {}
         self._read_bytes = 0
-        self._full = False  # the queue had no room for the last job that was tried
+        self._full = 0  # the store's time until which the queue is taken to be full; 0: it is not
         self._stuck: dict[str, tuple[int, int]] = {}  # rev, and the store's time of the next try
         self._most: dict[str, int] = {}  # jobs that one firing had room for
         self._told: set[str] = set()  # schedules of which something was said
@@ -81,8 +81,9 @@ class Firer:
         """Look once, and fire what is due. Raises Moved, StoreUnavailable."""
         due = await self._store.due(self.queue, LOOK + len(self._stuck))
         self._now = due.now
-        self._full = self._full and bool(due.records)
         self._forget()
+        if not due.records or not due.now < self._full <= due.now + 2 * AGAIN:
+            self._full = 0
         done = Round(at=clock.monotonic(), any=bool(due.records) or due.next_at is not None)
         nexts = [] if due.next_at is None else [due.next_at]
         records = self._free(due.records, nexts)
@@ -263,7 +264,7 @@ class Firer:
         if fired.no is None:
             done.fired += 1
             self._stuck.pop(name, None)
-            self._full = self._full and not jobs
+            self._full = 0 if jobs else self._full
             if plan.next_at is not None:
                 nexts.append(plan.next_at)
             if jobs == self._most.get(name):
@@ -277,7 +278,8 @@ class Firer:
             self._most[name] = jobs // 2
             nexts.append(self._now)
         else:
-            full = self._full = fired.no is NoFire.FULL
+            full = fired.no is NoFire.FULL
+            self._full = self._now + 2 * AGAIN if full else self._full
             why = "the queue is full" if full else "its unique key waits for the jobs that come from another store"
             self._say(name, f"slot {slot_name(plan.record.next or 0)} is not fired yet: {why}", logging.WARNING)
             self._stuck[name] = plan.record.rev, self._now + AGAIN

@@ -17,7 +17,7 @@ from queuekit.domain.scheduled import Definition
 from queuekit.domain.state import State
 from queuekit.domain.timetable import slot_name
 from queuekit.errors import Moved, PayloadTooLarge, StoreUnavailable
-from queuekit.runtime.firing import AGAIN, BYTES, LOOK, Firer
+from queuekit.runtime.firing import AGAIN, BROKEN, BYTES, LOOK, Firer
 from queuekit.testing import VirtualClock
 from queuekit.testing.model import ModelStore, ModelWorld
 from tests.runtime.schedules import record
@@ -342,6 +342,23 @@ async def test_a_full_queue_of_many_schedules_is_asked_for_room_once_a_second(
     clock.travel(AGAIN / 1000)
     await fire(firer)
     assert [len(await jobs(store, f"s{n:02}")) for n in range(50)] == [1] * 50
+
+
+async def test_a_queue_that_was_full_is_forgotten_beside_a_schedule_that_stays_due(
+    store: ModelStore, clock: VirtualClock, firer: Firer
+) -> None:
+    await store.configure("default", redeclare(await store.conf("default"), Limits(max_size=1)))
+    await store.enqueue("default", [JobSpec(id="there", task="t", body=b"j{}")], Op("p", 1))
+    broken = replace(record("m", clock.ms(), every="1m"), definition=b'{"v":99}')
+    for one in (broken, record("s", clock.ms(), every="1m")):
+        await store.put_schedule("default", one)
+    clock.travel(minutes=1)
+    assert (await firer.round()).next_in == AGAIN
+    await store.delete_schedule("default", "s")
+    clock.travel(AGAIN / 1000)
+    await firer.round()
+    clock.travel(AGAIN / 1000)
+    assert (await firer.round()).next_in == BROKEN - 2 * AGAIN
 
 
 async def test_a_clock_that_is_set_back_lets_no_schedule_wait_for_it(
