@@ -6,13 +6,14 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
 
 from queuekit.domain.schedule import Firing, ScheduleRecord
-from queuekit.domain.scheduled import Definition
+from queuekit.domain.scheduled import Definition, Passage
 from queuekit.errors import Conflict, InvalidOption
 from queuekit.producing.access import Loop
 from queuekit.producing.scheduling import declaring
@@ -276,3 +277,18 @@ async def test_two_versions_that_deploy_against_each_other_never_fire_a_slot_twi
         assert [one.queue for one in records(world)] == alive(world) == ["new"], f"seed {seed}"
         assert len(fired) > 3
         assert fired == [fired[0] + n * 3_600_000 for n in range(len(fired))], f"seed {seed}"
+
+
+def test_what_an_earlier_passage_left_behind_is_not_taken_for_the_one_that_leaves(world: TestKit) -> None:
+    """A process that slept through a whole way there and back wrote what it had read before it: an old slot."""
+    declare(Version(world, "mail").kit)
+    (record,) = records(world)
+    definition, store = Definition.load(record.definition), cast("ModelStore", world.blocking_store())
+    assert record.next is not None
+    late = replace(definition, coming=Passage(queue="mail", rev=record.rev - 1, next=record.next - 3_600_000))
+    direct(store.put_schedule("sums", replace(record, rev=0, queue="sums", definition=late.dump(), next=None)))
+    leaves = replace(definition, leaving=Passage(queue="sums", next=record.next))
+    direct(store.put_schedule("mail", replace(record, definition=leaves.dump(), next=None, fired=3)))
+    declare(Version(world, "sums").kit)
+    (arrived,) = records(world)
+    assert (arrived.queue, arrived.next, arrived.fired) == ("sums", record.next, 3)
