@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from queuekit import clock
+from queuekit.domain.redact import redact
 from queuekit.errors import Moved, StoreUnavailable
-from queuekit.producing.scheduling.declared import declarations
+from queuekit.producing.scheduling.declared import declarations, tell_others
 from queuekit.producing.scheduling.declaring import declare_schedules
 from queuekit.producing.scheduling.gate import fires_here
 from queuekit.runtime.agent import Agent, end, raise_if_cancelled
@@ -121,7 +122,7 @@ class Scheduler(Agent):
             await self.act()
         except StoreUnavailable as error:
             if not self._failing:  # the consumer says when the store is back
-                self._log.info("store unavailable, trying again: %s", error)
+                self._log.info("store unavailable, trying again: %s", redact(str(error)))
             self._failing = True
             self._sleep(AGAIN / 1000)
         except Exception:  # noqa: BLE001  the next turn may succeed
@@ -168,6 +169,7 @@ class Scheduling:
     @classmethod
     async def declared(cls, kit: QueueKit, store: JobStore, queues: Collection[str]) -> Scheduling:
         """After the declared schedules of these queues were written, where that can be. Raises ConfigError."""
+        tell_others(kit, queues)
         if not declarations(kit, queues):
             return cls(kit, store, ())
         at = await kit.access.asynchronous()

@@ -344,7 +344,7 @@ def test_a_store_that_is_away_is_told_once_and_then_all_goes_on(
     plain = virtual.store.due
 
     async def away(queue: str, limit: int = 100) -> Any:
-        raise StoreUnavailable("gone")
+        raise StoreUnavailable("redis://app:hunter2@host is gone")
 
     async def play() -> None:
         await virtual.put("s", every="1s", missed="all")
@@ -360,6 +360,7 @@ def test_a_store_that_is_away_is_told_once_and_then_all_goes_on(
 
     virtual.run(play())
     assert sum("store unavailable" in line.getMessage() for line in caplog.records) == 1
+    assert "hunter2" not in caplog.text
 
 
 def test_an_error_of_any_kind_does_not_end_the_agent(virtual: Virtual, caplog: pytest.LogCaptureFixture) -> None:

@@ -292,3 +292,16 @@ def test_what_an_earlier_passage_left_behind_is_not_taken_for_the_one_that_leave
     declare(Version(world, "sums").kit)
     (arrived,) = records(world)
     assert (arrived.queue, arrived.next, arrived.fired) == ("sums", record.next, 3)
+
+
+def test_a_new_schedule_whose_writer_died_says_so(world: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = Version(world, "mail")
+    with monkeypatch.context() as patch:
+        dies(patch, 1, written=True)
+        with pytest.raises(Died):
+            declare(version.kit)
+    (said,) = world.schedules.all()
+    assert (said.next_at, said.paused) == (None, "not written to the end")
+    declare(version.kit)
+    (said,) = world.schedules.all()
+    assert (said.next_at is None, said.paused) == (False, None)

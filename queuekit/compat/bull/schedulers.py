@@ -164,9 +164,5 @@ def _plan(queue: Queue, id: str, name: str, data: Any, given: Mapping[str, Any],
     return Plan(id=scheduler_id(queue.name, id), job=job, data=data, given=given, repeat=repeat)
 
 
-def _by_next(one: JobScheduler) -> tuple[int, str]:
-    return (one.next or 0, one.key)
-
-
 def _text(value: object) -> str | None:
     return None if value is None else str(value)

@@ -66,7 +66,7 @@ def _defined(definition: Definition) -> dict[str, Any]:
     form, paused = definition.form, definition.paused
     for passage, word in ((definition.leaving, "moving to"), (definition.coming, "moving from")):
         if passage is not None and paused is None:
-            paused = Mark(by="", at=0, reason=f"{word} {passage.queue}")
+            paused = Mark(by="", at=0, reason=f"{word} {passage.queue}" if passage.queue else "not written to the end")
     definition.timetable.count  # noqa: B018  a rule that cannot be read is told here, not at a preview
     return {
         "task": form.task,
