@@ -15,6 +15,7 @@ from queuekit import JobContext, NewJob, QueueKit, Settings
 from queuekit.domain.schedule import ScheduleRecord
 from queuekit.errors import ConfigError, InvalidOption, PayloadTooLarge, QueueFull
 from queuekit.producing.scheduling import declaring
+from queuekit.runtime.scheduler import Scheduling
 from queuekit.store.direct import direct
 from queuekit.testing import TestKit, VirtualClock
 from queuekit.testing.model import ModelStore
@@ -375,6 +376,36 @@ def test_code_goes_before_the_file_and_says_so(
     assert said is not None
     assert (said.origin, said.rule) == ("code", {"every": "2h"})
     assert "code goes before the file" in caplog.text
+
+
+def test_a_schedule_of_the_file_that_is_over_is_told_once(
+    in_file: Callable[[str], TestKit], caplog: pytest.LogCaptureFixture
+) -> None:
+    kit = in_file('[schedules.old]\ntask = "send"\nevery = "1h"\nend = 2020-01-01T00:00:00Z\n')
+    with caplog.at_level(logging.WARNING, "queuekit"):
+        assert declare(kit).written == ["old"]
+        assert declare(kit).unchanged == ["old"]
+    assert caplog.text.count("would never fire: end=2020-01-01T00:00:00Z") == 1
+    assert '[schedules."old"]' in caplog.text
+
+
+async def test_a_worker_tells_which_schedules_are_of_queues_it_does_not_take(
+    in_file: Callable[[str], TestKit], caplog: pytest.LogCaptureFixture
+) -> None:
+    kit = in_file(
+        '[schedules.slip]\ntask = "send"\nqueue = "maill"\nevery = "1h"\n'
+        '[schedules.mine]\ntask = "send"\nevery = "1h"\n'
+    )
+    kit.schedule("sums", kit.queue("sums").make("sum", {"n": 1}), every="1h")
+    with caplog.at_level(logging.INFO, "queuekit"):
+        await Scheduling.declared(kit, await kit.async_store(), ["mail"])
+    said = {record.levelname: record.getMessage() for record in caplog.records if "none of this" in record.getMessage()}
+    assert {level: text.split()[1] for level, text in said.items()} == {"WARNING": "maill", "INFO": "sums"}
+    assert {level: text.rpartition(": ")[2] for level, text in said.items()} == {"WARNING": "slip", "INFO": "sums"}
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "queuekit"):
+        await Scheduling.declared(kit, await kit.async_store(), ["mail", "maill", "sums"])
+    assert "none of this" not in caplog.text
 
 
 # ---------------------------------------------------------------- orphans

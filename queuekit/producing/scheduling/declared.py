@@ -54,6 +54,12 @@ class Declaration:
 
         return Timetable.parse(self.rule, where=self._said, zone=zone)
 
+    def warn(self, now: int) -> None:
+        """Log if it has no slot to come. Raises InvalidOption."""
+        table = self.timetable("UTC")
+        if table.first(now, now) is None:
+            _log.warning("%s %s", self._said, over(table, 0))
+
     def same(self, other: Declaration) -> bool:
         """Whether it is the same line of a module that is run again."""
         mine, theirs = self.job, other.job
@@ -78,9 +84,7 @@ def add(kit: QueueKit, id: str, job: NewJob[Any], rule: Mapping[str, Any], where
         )
     if kit.settled:
         form_of(kit, job, said)
-    table, now = declared.timetable("UTC"), clock.now_ms()
-    if table.first(now, now) is None:
-        _log.warning("%s %s", said, over(table, 0))
+    declared.warn(clock.now_ms())
     kit.declarations[id] = declared
 
 
@@ -100,6 +104,27 @@ def declarations(kit: QueueKit, queues: Collection[str] | None = None) -> list[D
         elif isinstance(said, Mapping) and (queues is None or said.get("queue") in (None, *queues)):
             found[name] = _of_file(kit, names.schedule_id(name), said, where)
     return [one for one in found.values() if queues is None or one.queue in queues]
+
+
+def tell_others(kit: QueueKit, queues: Collection[str]) -> None:
+    """Log which declared schedules are of other queues than these: a worker of these neither writes nor fires them."""
+    others: dict[str, list[str]] = {}
+    file = {name: said for name, said in kit.settings.file_tables.get("schedules", {}).items()
+            if name not in kit.declarations and isinstance(said, Mapping)}  # fmt: skip
+    where = {one.id: one.queue for one in kit.declarations.values()}
+    for name, said in file.items():
+        known = kit.definition(str(said.get("task")))
+        where[name] = str(said.get("queue", known.queue if known is not None else ""))
+    for name, queue in where.items():
+        if queue and queue not in queues:
+            others.setdefault(queue, []).append(name)
+    consumed = {one.queue for one in kit.definitions.values()} | {*kit.catch_all, *kit.finders.queues()}
+    for queue, ids in others.items():
+        _log.log(
+            logging.INFO if queue in consumed else logging.WARNING,
+            "queue %s is none of this worker's: schedules that need another one, -Q %s, to be written and to fire: %s",
+            queue, queue, ", ".join(ids),
+        )  # fmt: skip
 
 
 def caller(depth: int) -> str:

@@ -66,6 +66,9 @@ async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | 
             answer.later.add(queue)
     if answer.written:
         _log.info("schedules were written: %s", ", ".join(answer.written))
+    for one in wanted:
+        if one.origin == "file" and one.id in answer.written:  # code is told of where it says so
+            one.warn(layers[one.id].at)
     return answer
 
 
