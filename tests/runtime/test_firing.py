@@ -500,6 +500,24 @@ async def test_no_firing_begins_after_a_stop_was_asked(store: ModelStore, clock:
     assert (done.fired, done.more, await jobs(store, "s")) == (0, False, [])
 
 
+async def test_no_call_begins_after_a_stop_was_asked_between_two(clock: VirtualClock) -> None:
+    store = ModelStore(ModelWorld(clock.ms), limit=BYTES)
+    stopping: list[int] = []
+    plain = store.fire
+
+    async def stops(queue: str, firings: Sequence[Firing]) -> Any:
+        stopping.append(len(firings))
+        return await plain(queue, firings)
+
+    store.fire = stops  # type: ignore[method-assign]
+    body = b'j"' + b"x" * (BYTES // 3) + b'"'  # what is due of each fills a call
+    for name in ("a", "b"):
+        await store.put_schedule("default", record(name, clock.ms(), every="1s", missed="all", body=body))
+    clock.travel(5)
+    done = await Firer(store, "default", stopped=lambda: bool(stopping)).round()
+    assert (stopping, done.fired, done.more) == ([1], 1, False)
+
+
 async def test_what_was_missed_and_what_fired_late_is_told(
     store: ModelStore, clock: VirtualClock, firer: Firer, caplog: pytest.LogCaptureFixture
 ) -> None:
