@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -16,7 +16,7 @@ from queuekit_mongo import commands, slots
 from queuekit_mongo.backend import backend
 from queuekit_mongo.blocking import BlockingPort
 from queuekit_mongo.store import MongoStore
-from queuekit_mongo.store.locks import SILENT
+from queuekit_mongo.store.locks import SILENT, Held, Lock
 
 from queuekit import ids
 from queuekit.domain.job import KEEP_NOTHING, JobSpec, UniqueKey
@@ -299,6 +299,61 @@ def test_a_worker_that_wakes_minutes_later_makes_no_job_again(stores: Stores, ot
         direct(other.prune(Q))
         assert stores.documents(other) == [], at
     assert at > 5
+
+
+@pytest.mark.parametrize("mode", ["standalone"], indirect=True)
+def test_a_worker_whose_lock_was_taken_over_takes_no_pending_job_away(
+    stores: Stores, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes at each moment of the one that took over: its job would be set free by nobody."""
+    at, woke = 0, True
+    while woke:
+        at, woke = at + 1, False
+        record, job, late = put(other, f"s{at}"), spec(f"s{at}@5"), stores.open()
+
+        def wakes() -> None:
+            nonlocal woke
+            woke, believed = True, iter([True])
+
+            async def take(self: Lock, wanted: Any, session: Any = None) -> Held:
+                if not next(believed, False):
+                    raise Stop  # it has seen that the lock is not its own
+                return Held(mine=set(wanted))
+
+            with monkeypatch.context() as patch, suppress(Stop):
+                patch.setattr(Lock, "take", take)
+                fire(late, firing(record, job, next_at=None))  # noqa: B023
+
+        with at_command(other, at, wakes):
+            assert fire(other, firing(record, job, next_at=None))[0].no is None
+        assert (run_all(other), read(other, record.id).fired) == ([job.id], 1), at
+    assert at > 5
+
+
+@pytest.mark.parametrize("mode", ["standalone"], indirect=True)
+def test_a_slot_that_fires_just_before_its_lock_is_broken_has_its_job(
+    stores: Stores, one: MongoStore, other: MongoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker dies behind the firing, the mover has looked already: who reads the queue next has both."""
+    record, looked, fired = put(other), threading.Event(), threading.Event()
+    plain = slots.break_locks
+
+    def waits(queue: str) -> Any:
+        looked.set()
+        assert fired.wait(60)
+        return plain(queue)
+
+    def moves() -> None:
+        mover.start()
+        assert looked.wait(60)
+
+    monkeypatch.setattr(slots, "break_locks", waits)
+    mover = threading.Thread(target=lambda: direct(other.authority(Q, 1, "m", Home.MOVING, "far")))
+    with at_command(one, 5, moves):  # before the schedule is written
+        assert stopped(one, 5, behind=True, call=lambda: fire(one, firing(record, spec("j"), next_at=None)))
+    fired.set()
+    mover.join(60)
+    assert (read(other).fired, waiting(other)) == (1, ["j"])
 
 
 @pytest.mark.parametrize("mode", ["replica"], indirect=True)
