@@ -304,6 +304,8 @@ def test_schedules_go_by_the_projects_time_zone_where_it_names_one(monkeypatch: 
 
     with override_settings(TIME_ZONE="Asia/Tokyo"):
         assert conf.framework().defaults["timezone"].value == "Asia/Tokyo"
+    with override_settings(TIME_ZONE=None, USE_TZ=False):  # Django's word for the host's zone: it names none
+        assert conf.framework().defaults == {}
     plain = SimpleNamespace(QUEUEKIT={}, DEBUG=True, TIME_ZONE="America/Chicago", is_overridden=lambda name: False)
     monkeypatch.setattr(conf, "settings", plain)
     assert conf.framework().defaults == {}  # Django's own default is Chicago, which nobody chose

@@ -29,7 +29,7 @@ def framework() -> Mapped:
     """What of it is not Django's own, for a kit's settings. Raises ConfigError, with the nearest name."""
     production = None if settings.DEBUG else "DEBUG=False"
     found = mapped(said(), show=_shown, style="short", extra=OWN, production=production)
-    if not settings.is_overridden("TIME_ZONE"):  # Django's own default is Chicago, which nobody chose
+    if not settings.is_overridden("TIME_ZONE") or not settings.TIME_ZONE:  # Django's own is Chicago, which nobody chose
         return found
     zone = Given(settings.TIME_ZONE, "settings.TIME_ZONE", from_file=False, mapped=True)
     return replace(found, defaults={"timezone": zone})
