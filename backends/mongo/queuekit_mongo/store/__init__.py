@@ -17,11 +17,10 @@ from queuekit.store.protocol import Capabilities
 from queuekit.store.registry import StoreOptions
 from queuekit_mongo.collections import Names
 from queuekit_mongo.port import MongoPort
-from queuekit_mongo.store import alter, arriving, control, firing, joined, leaving, life, notify, produce, read
+from queuekit_mongo.store import alter, arriving, control, joined, leaving, life, notify, produce, read
 from queuekit_mongo.store import authority as where
 from queuekit_mongo.store import exchange as hot
 from queuekit_mongo.store import lease as leases
-from queuekit_mongo.store import schedules as slotted
 from queuekit_mongo.store.room import Room
 
 ORDER_SKEW = 10  # ms; places are the server's time as each process knows it
@@ -172,23 +171,38 @@ class MongoStore:
     async def watch(self, queue: str, id: str, timeout: int) -> JobRecord | None:
         return await notify.watch(self.room, queue, id, timeout)
 
+    # Imported where they are used: a process that only enqueues needs none of it.
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
-        return await slotted.put_schedule(self.room, queue, schedule)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.put_schedule(self.room, queue, schedule)
 
     async def delete_schedule(self, queue: str, id: str, rev: int | None = None) -> bool:
-        return await slotted.delete_schedule(self.room, queue, id, rev)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.delete_schedule(self.room, queue, id, rev)
 
     async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
-        return await slotted.schedules(self.room, queue, after, limit)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.schedules(self.room, queue, after, limit)
 
     async def get_schedules(self, queue: str, ids: Sequence[str]) -> list[ScheduleRecord | None]:
-        return await slotted.get_schedules(self.room, queue, ids)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.get_schedules(self.room, queue, ids)
 
     async def due(self, queue: str, limit: int = 100) -> Due:
-        return await slotted.due(self.room, queue, limit)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.due(self.room, queue, limit)
 
     async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
+        from queuekit_mongo.store import firing
+
         return await firing.fire(self.room, queue, firings)
 
     async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
-        return await slotted.take_schedules(self.room, queue, epoch, records)
+        from queuekit_mongo.store import schedules
+
+        return await schedules.take_schedules(self.room, queue, epoch, records)

@@ -19,8 +19,6 @@ from queuekit_mongo.collections import JOBS, QUEUES, after_slash
 from queuekit_mongo.documents import GONE, OUT, Document
 from queuekit_mongo.port import MongoPort
 from queuekit_mongo.replies import Contended
-from queuekit_mongo.store import schedules
-from queuekit_mongo.store.locks import freeze
 from queuekit_mongo.store.moving import atomic, number, queue_document
 from queuekit_mongo.store.room import CONF_AGE, FRESH, Room
 
@@ -32,6 +30,8 @@ TAKES: Final = frozenset({Home.HERE, Home.ARRIVING})  # jobs from producers
 async def authority(
     room: Room, queue: str, epoch: int, by: str, home: Home, to: str | None, *, places: int, add: Totals | None
 ) -> Standing:
+    from queuekit_mongo.store import locks, schedules  # here: whoever only enqueues needs neither
+
     if home is Home.ARRIVING:
         await room.ensure(queue, fresh=room.now())  # a queue that was not known: nobody goes on by what he read of it
     else:
@@ -43,7 +43,7 @@ async def authority(
     await atomic(room, queue, wanted.write, by=by)
     room.forget(queue)
     if home is not Home.HERE:
-        await freeze(room, queue)
+        await locks.freeze(room, queue)
     view = await room.view(queue)
     if home is not Home.HERE and not {"settles", "still"} <= view.doc.keys():
         if room.replica and home is not Home.ARRIVING:

@@ -17,7 +17,6 @@ from queuekit_mongo.collections import JOBS, KEPT, QUEUES, TIMER, WORKERS
 from queuekit_mongo.documents import GONE, OWN, STUB_KEPT, Document
 from queuekit_mongo.replies import Contended, Duplicate
 from queuekit_mongo.statements import Find
-from queuekit_mongo.store import schedules
 from queuekit_mongo.store.delayed import expire
 from queuekit_mongo.store.room import Room, View
 
@@ -185,6 +184,8 @@ def _young(doc: Document, now: int) -> bool:
 
 
 async def obliterate(room: Room, queue: str, *, force: bool, limit: int) -> tuple[int, bool]:
+    from queuekit_mongo.store import schedules  # here: whoever only enqueues does not need them
+
     key = room.names.queue(queue)
     conf = (await room.view(queue)).conf
     if conf.home in (Home.MOVING, Home.ARRIVING) or (conf.home is Home.HERE and conf.to is not None):

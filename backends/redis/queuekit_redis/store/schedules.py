@@ -10,15 +10,6 @@ from queuekit.domain.job import BATCH_MAX, limits_error
 from queuekit.domain.schedule import Due, Fired, Firing, ScheduleRecord, checked, definition_error
 from queuekit.errors import Conflict, PayloadTooLarge, Unsupported
 from queuekit_redis.replies import moved
-from queuekit_redis.schedules import (
-    Args,
-    pack_firings,
-    pack_schedule,
-    unpack_due,
-    unpack_fired,
-    unpack_schedule,
-    unpack_schedules,
-)
 from queuekit_redis.store.base import Base
 
 _TAKEN: Final = 4 * 1024 * 1024  # bytes of definitions in one call of take_schedules.lua
@@ -28,6 +19,8 @@ _CHANGED: Final = "schedule {}/{} was changed meanwhile; read it again"
 class Schedules(Base):
     async def put_schedule(self, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
         """One script; see put_schedule.lua. The first of a queue names it on the list of all, once more behind it."""
+        from queuekit_redis.schedules import pack_schedule
+
         self._fits(schedule)
         await self._announce_if_room((queue,))
         reply = await self._call("put_schedule", queue, [self._moved(), *pack_schedule(schedule)])
@@ -50,10 +43,14 @@ class Schedules(Base):
 
     async def schedules(self, queue: str, after: str = "", limit: int = 1000) -> list[ScheduleRecord]:
         """One script; see schedules.lua."""
+        from queuekit_redis.schedules import unpack_schedules
+
         return unpack_schedules(queue, await self._call("schedules", queue, [after.encode(), max(0, limit)]))
 
     async def get_schedules(self, queue: str, ids: Sequence[str]) -> list[ScheduleRecord | None]:
         """One script; see get_schedules.lua."""
+        from queuekit_redis.schedules import unpack_schedule
+
         if not ids:
             return []
         said = await self._call("get_schedules", queue, [name.encode() for name in ids])
@@ -62,10 +59,14 @@ class Schedules(Base):
 
     async def due(self, queue: str, limit: int = 100) -> Due:
         """One script; see due.lua."""
+        from queuekit_redis.schedules import unpack_due
+
         return unpack_due(queue, await self._call("due", queue, [self._moved(), max(0, limit)]))
 
     async def fire(self, queue: str, firings: Sequence[Firing]) -> list[Fired]:
         """One script for the whole call, which applies each firing or not; see fire.lua."""
+        from queuekit_redis.schedules import pack_firings, unpack_fired
+
         checked(firings)
         for spec in (spec for firing in firings for spec in firing.jobs):
             if spec.group is not None:
@@ -80,10 +81,12 @@ class Schedules(Base):
 
     async def take_schedules(self, queue: str, epoch: int, records: Sequence[ScheduleRecord]) -> None:
         """A script for every 4 MiB, and one at least; see take_schedules.lua."""
+        from queuekit_redis.schedules import pack_schedule
+
         for record in records:
             self._fits(record)
         await self._announce_if_room((queue,), anew=True)
-        calls: list[Args] = [[]]
+        calls: list[list[bytes | int]] = [[]]
         size = 0
         for record in records:
             size += len(record.definition)
