@@ -228,6 +228,6 @@ _READERS: Final[dict[str, Callable[[object, str], object]]] = {f.name: _BY_TYPE[
     "keep": _member(_label, 'a retention, as "1000/3600000"'),
 }
 _SCHEDULE: Final[dict[str, Callable[[object, str], object]]] = {
-    "queue": _named(names.queue_name), "id": _text, "definition": _bytes, "rev": _count, "next": _int,
-    "fired": _count, "skipped": _count, "last_job": _text,
+    "queue": _named(names.queue_name), "id": _named(names.schedule_id), "definition": _bytes, "rev": _count,
+    "next": _int, "fired": _count, "skipped": _count, "last_job": _text,
 }  # fmt: skip

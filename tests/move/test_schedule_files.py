@@ -231,6 +231,7 @@ async def test_what_a_store_does_not_give_back_is_damaged(clock: Clock) -> None:
         ({"definition": 5}, "definition is 5, not text"),
         ({"queue": "b"}, "of the queue 'b', but stands under empty"),
         ({"rev": None}, "rev is None"),
+        ({"id": "mail/a"}, "schedule id"),  # no verb could name it, so that nobody could delete it
     ],
 )
 async def test_a_line_that_another_program_wrote_is_refused(clock: Clock, change: dict[str, Any], says: str) -> None:
