@@ -38,6 +38,21 @@ def test_its_tasks_are_written_listed_and_switched(kit: QueueKit) -> None:
     assert [one.paused for one in service.tasks()] == [None] * 3
 
 
+def test_a_task_that_somebody_deletes_at_the_start_stops_no_other(
+    kit: QueueKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = type(kit.schedules).get
+
+    def get(self: Any, id: str) -> Any:
+        if id == "market:prices":
+            self.delete(id)
+        return plain(self, id)
+
+    monkeypatch.setattr(type(kit.schedules), "get", get)
+    assert SchedulerService(TASKS, queue="market", kit=kit).start() == list(TASKS)
+    assert sorted(one.id for one in kit.schedules.all()) == ["market:clean-up", "market:sync-screener"]
+
+
 async def test_its_awaited_verbs_do_the_same(tmp_path: Path) -> None:
     async with QueueKit(f"sqlite:///{tmp_path}/q.db", name="service") as kit:
         service = SchedulerService(TASKS, queue="market", kit=kit)

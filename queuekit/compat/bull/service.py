@@ -86,6 +86,8 @@ class SchedulerService:
             plan = schedulers.upserted(self.queue, name, _repeat(task), template)
             await schedulers.write(door, self.queue, plan, at_once=False if off else None)
             written = await door.schedules("get", plan.id)
+            if written is None:
+                continue  # somebody has deleted it by now
             if off and written.paused is None:
                 await door.schedules("pause", plan.id, OFF)
             elif not off and written.paused == OFF:
