@@ -497,3 +497,29 @@ def test_a_schedule_of_a_newer_queuekit_is_left_alone(deploy: Deploy, caplog: py
 def _logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     with caplog.at_level(logging.INFO, logger="queuekit"):
         yield
+
+
+def test_what_another_kit_declares_is_not_taken_from_it(deploy: Deploy) -> None:
+    """Else two applications on one store would exchange their jobs at every start."""
+    one = deploy(name="shop")
+    one.schedule("d", send(one), every="1h")
+    one.schedule("same", send(one), every="1h")
+    assert declare(one).written == ["d", "same"]
+    other = deploy(name="post")
+    other.schedule("d", send(other, queue="sums"), every="2h")
+    other.schedule("e", send(other), every="2h")
+    other.schedule("same", send(other), every="1h")
+    said = declare(other)
+    assert (said.written, said.unchanged, list(said.refused)) == (["e"], ["same"], ["d"])
+    assert "'shop'" in said.refused["d"]
+    assert "queuekit schedules delete mail/d" in said.refused["d"]
+    kept = one.schedules.get("d")
+    assert kept is not None
+    assert (kept.queue, kept.rule) == ("mail", {"every": "1h"})
+    other.declarations.clear()
+    other.schedule("d", send(other), every="2h")
+    trial = direct(declaring.compared(other, other.access.blocking()))
+    assert (trial.written, list(trial.refused)) == ([], ["d"])
+    assert list(declare(other).refused) == ["d"]
+    assert one.schedules.delete("d")
+    assert declare(other).written == ["d"]

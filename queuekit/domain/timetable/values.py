@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -28,6 +29,10 @@ _RANGES = {
     "month": "1-12 or jan-dec",
     "day-of-week": "0-7 or sun-sat",
 }
+_SIZES = (  # how many there are of each, and what to count in instead
+    ("second", 60, "second"), ("minute", 60, "minute"), ("hour", 24, "hour"), ("day-of-month", 31, "day"),
+    ("month", 12, ""), ("day-of-week", 7, ""),
+)  # fmt: skip
 
 
 def slot_name(slot: int) -> str:
@@ -105,7 +110,19 @@ def cron_text(value: object, where: str, *, check: bool) -> str:
         raise InvalidOption(f"{where}: cron={value!r} has {len(text.split())} fields: {usage}") from None
     if not comes:
         raise InvalidOption(f"{where}: cron={value!r} does not come in fifty years: {usage}")
+    if check and not text.startswith("@"):
+        _steps_fit(text, value, where)
     return text
+
+
+def _steps_fit(text: str, value: str, where: str) -> None:
+    """Refuse "*/90" minutes: cron begins anew with every hour, so it would come each hour."""
+    fields = text.split()
+    for (name, size, unit), part in zip(_SIZES[-len(fields) :], fields, strict=True):
+        for step in re.findall(r"\*/(\d+)", part):
+            if int(step) > size:
+                hint = f'use every="{step} {unit}s"' if unit else "name the ones that are meant"
+                raise InvalidOption(f"{where}: cron={value!r}: its {name} steps by {step}, and has only {size}: {hint}")
 
 
 def period_of(value: Any, key: str, where: str) -> int:

@@ -39,7 +39,7 @@ class Written:
     written: list[str] = field(default_factory=list)  # new, or changed
     unchanged: list[str] = field(default_factory=list)
     later: set[str] = field(default_factory=set)  # queues to try again: on their way between stores, or no memory
-    refused: dict[str, str] = field(default_factory=dict)  # a newer queuekit wrote them, two queues have them: why
+    refused: dict[str, str] = field(default_factory=dict)  # a newer queuekit's, another kit's, in two queues: why
 
 
 async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | None = None) -> Written:
@@ -85,8 +85,10 @@ async def compared(kit: QueueKit, at: Entry) -> Written:
             layer, record = one.layer(kit), stored.get(one.id)
             try:
                 same = record is not None and _same(record, layer)
+                if record is not None and not same:
+                    _not_anothers(record, layer)
                 (answer.unchanged if same else answer.written).append(one.id)
-            except SchemaMismatch as error:
+            except (SchemaMismatch, Conflict) as error:
                 answer.refused[one.id] = str(error)
     return answer
 
@@ -137,6 +139,8 @@ async def _declare(
             begin = Root(kit.access, at)
             places = elsewhere.get(one.id, [])
             found = finding.only(places, one.id) if record is None else Found(begin, at, record)
+            if found is not None:
+                _not_anothers(found.record, layers[one.id])
             written = await _declared(kit, at, one, layers[one.id], found)
             (answer.written if written else answer.unchanged).append(one.id)
         except (SchemaMismatch, Conflict) as error:  # one schedule stops no worker
@@ -174,6 +178,17 @@ def _redeclared(layer: Layer, record: ScheduleRecord, before: Definition, now: i
     if before.declared is not None and before.declared.digest == layer.digest:
         return None
     return rewritten(record, before, before.redeclared(layer), now)
+
+
+def _not_anothers(record: ScheduleRecord, layer: Layer) -> None:
+    """Raise Conflict for what another kit declared: two applications would take it from each other at every start."""
+    declared = Definition.load(record.definition).declared
+    if declared is not None and declared.by != layer.by:
+        raise Conflict(
+            f"kit {declared.by!r} declares a schedule of that id, in queue {record.queue}, and this is kit"
+            f" {layer.by!r}: give one of them another id. If the kit has a new name: queuekit schedules delete"
+            f" {record.queue}/{record.id}, then queuekit schedules sync"
+        )
 
 
 def _same(record: ScheduleRecord, layer: Layer) -> bool:
