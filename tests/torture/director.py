@@ -207,9 +207,9 @@ class Director:
         return {str(state.value): n for state, n in states.items() if n}
 
     def at_rest(self) -> bool:
-        """Whether nothing waits or runs."""
+        """Whether nothing waits or runs. MongoDB counts state by state, and a job may step aside meanwhile: so twice."""
         counts = self.counts()
-        return bool(counts) and not {"waiting", "delayed", "active"} & set(counts)
+        return bool(counts) and not {"waiting", "delayed", "active"} & set(counts) and counts == self.counts()
 
     def history(self) -> History:
         """Everything: what was written down, and what the store holds."""
