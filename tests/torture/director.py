@@ -207,7 +207,7 @@ class Director:
         return {str(state.value): n for state, n in states.items() if n}
 
     def at_rest(self) -> bool:
-        """Whether nothing waits or runs. MongoDB counts state by state, and a job may step aside meanwhile: so twice."""
+        """Whether nothing waits or runs: asked twice, since MongoDB counts state by state, and a job may step aside."""
         counts = self.counts()
         return bool(counts) and not {"waiting", "delayed", "active"} & set(counts) and counts == self.counts()
 
