@@ -25,7 +25,8 @@ SECOND = 1000
 def _field(least: int, most: int) -> st.SearchStrategy[str]:
     numbers = st.integers(least, most)
     ranges = st.tuples(numbers, numbers).map(lambda pair: f"{min(pair)}-{max(pair)}")
-    steps = st.builds(lambda base, step: f"{base}/{step}", st.one_of(st.just("*"), ranges), st.integers(1, 20))
+    wide = st.integers(1, min(20, most - least))  # a step over the end is refused
+    steps = st.builds(lambda base, step: f"{base}/{step}", st.one_of(st.just("*"), ranges), wide)
     lists = st.lists(numbers.map(str), min_size=1, max_size=3).map(",".join)
     return st.one_of(st.just("*"), lists, ranges, steps)
 
