@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, TypeVar
 
 import typer
@@ -27,6 +28,7 @@ from queuekit.domain.state import State
 from queuekit.domain.values import to_rates
 from queuekit.errors import InvalidOption, JobNotFound, QueueKitError
 from queuekit.move.values import Options, Phase, Progress, Side
+from queuekit.runtime.signals import heard
 
 T = TypeVar("T")
 WORDS = {
@@ -226,8 +228,6 @@ async def _stoppable(asked: Asked, work: Awaitable[T]) -> T:
 
 @contextmanager
 def _signals(asked: Asked, task: asyncio.Future[T]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
     def came(code: int) -> None:
         if asked.stopped is not None or asked.act in (Act.DRY_RUN, Act.VERIFY):
             task.cancel()
@@ -236,14 +236,8 @@ def _signals(asked: Asked, task: asyncio.Future[T]) -> Iterator[None]:
             screen.tell("the batch under way ends, then this stops; once more: at once")
         asked.stopped = code
 
-    codes = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.GAVE_BACK}
-    for number, code in codes.items():
-        loop.add_signal_handler(number, came, code)
-    try:
+    with heard({signal.SIGINT: partial(came, exits.INTERRUPTED), signal.SIGTERM: partial(came, exits.GAVE_BACK)}):
         yield
-    finally:
-        for number in codes:
-            loop.remove_signal_handler(number)
 
 
 def _show(asked: Asked) -> Callable[[Progress], None]:

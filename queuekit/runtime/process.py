@@ -6,11 +6,12 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from queuekit.runtime.claim import Claim
 from queuekit.runtime.plan import plan
+from queuekit.runtime.signals import heard
 
 if TYPE_CHECKING:
     from queuekit.kit import QueueKit
@@ -65,7 +66,6 @@ def handling_signals(
     if not enabled:
         yield
         return
-    loop = asyncio.get_running_loop()
     asked: list[int] = [] if seen is None else seen
 
     def ask(number: int) -> None:
@@ -78,18 +78,10 @@ def handling_signals(
         "SIGQUIT": lambda: worker.ask_stop(0),
         "SIGUSR1": lambda: tell(worker.running()),
     }
-    installed = []
-    for name, handler in handlers.items():
-        number = getattr(signal, name, None)
-        if number is not None and (interruptible or name != "SIGINT"):
-            with suppress(NotImplementedError, ValueError, RuntimeError):  # no Unix, or not the main thread
-                loop.add_signal_handler(number, handler)
-                installed.append(number)
-    try:
+    if not interruptible:
+        del handlers["SIGINT"]
+    with heard({getattr(signal, name): handler for name, handler in handlers.items() if hasattr(signal, name)}):
         yield
-    finally:
-        for number in installed:
-            loop.remove_signal_handler(number)
 
 
 def tell(claims: list[Claim]) -> None:
