@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 FUZZ ?= 600
-TESTERS ?= 2
+TESTERS ?= 3
 PROJECTS := pyproject.toml backends/redis/pyproject.toml backends/mongo/pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ install: $(INSTALLED)  ## queuekit, its backends and the development tools into 
 demo: $(INSTALLED)  ## real work on the chosen store
 	$(BIN)/queuekit demo
 
-test: $(INSTALLED)  ## every test, on real servers; TESTERS=3 is a fifth faster on two cores
+test: $(INSTALLED)  ## every test, on real servers; three processes are a fifth faster than two on two cores
 	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal
 
 fuzz: $(INSTALLED)  ## random steps on every store for FUZZ seconds (600), shared by the machines
