@@ -37,12 +37,12 @@ def list_(context: typer.Context, queue: InQueue = None, json: Json = False) -> 
         screen.show_json([one.to_dict() for one in found])
         return
     screen.table(
-        ("schedule", "task", "rule", "next", "fired", "last job", "from", "state"),
+        ("schedule", "task", "rule", "next", "fired", "skipped", "last job", "from", "state"),
         (
-            (s.ref, s.task, _rule(s.rule), screen.when(s.next_at), s.fired, s.last_job, s.origin, _state(s))
+            (s.ref, s.task, _rule(s.rule), screen.when(s.next_at), s.fired, s.skipped, s.last_job, s.origin, _state(s))
             for s in found
         ),
-        right=("fired",),
+        right=("fired", "skipped"),
     )
 
 

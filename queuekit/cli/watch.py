@@ -21,7 +21,7 @@ def roots(program: str, path: str | None) -> tuple[str, ...]:
     """The folders a program's own code is in: here, where its script lies, and what PYTHONPATH (`path`) names."""
     said = [Path.cwd(), *map(Path, filter(None, (path or "").split(os.pathsep)))]
     script = Path(program).absolute()
-    if script.suffix == ".py" and script.is_file():  # manage.py; not an installed command
+    if script.suffix == ".py" and script.is_file() and "site-packages" not in script.parts:  # manage.py
         said.append(script.parent)
     found: list[Path] = []
     for folder in sorted({one.resolve() for one in said if one.is_dir()}):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -174,6 +176,17 @@ def test_help_shows_what_exists_and_nothing_else(shell: Shell) -> None:
         assert f" {later} " not in ran.out
     assert shell("-h").code == 0
     assert shell("--version").out.startswith("queuekit ")
+
+
+def test_the_module_is_the_command(shell: Shell) -> None:
+    module = [sys.executable, "-m", "queuekit", "--json", "schedules", "preview", "--every", "1m", "-n", "2"]
+    ran = subprocess.run(module, cwd=shell.folder, env=shell.env, check=True, capture_output=True, text=True)
+    assert len(json.loads(ran.stdout)) == 2
+    wrong = subprocess.run(
+        [*module, "-x"], cwd=shell.folder, env=shell.env, check=False, capture_output=True, text=True
+    )
+    assert wrong.returncode == 2
+    assert "Usage: queuekit schedules preview" in wrong.stderr
 
 
 def test_a_listing_into_a_closed_pipe_ends_quietly(filled: Shell) -> None:

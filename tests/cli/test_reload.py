@@ -239,3 +239,5 @@ def test_the_scripts_folder_and_pythonpath_are_watched_once_each(
     path = os.pathsep.join(map(str, (here / "src", lib, tmp_path / "nowhere")))
     assert watch.roots(str(manage), path) == tuple(map(str, (here, lib, site)))
     assert watch.roots(str(Path(sys.executable).parent / "queuekit"), None) == (str(here),)
+    installed = _write(tmp_path / "site-packages/queuekit/__main__.py")
+    assert watch.roots(str(installed), None) == (str(here),)

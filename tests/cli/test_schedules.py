@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -56,6 +59,15 @@ def test_a_listing_tells_rule_and_next_moment_without_an_app(declared: Shell) ->
     assert datetime.fromisoformat(tick["next_at"]) == datetime.fromisoformat(tick["anchor"]) + timedelta(minutes=30)
     assert ids(declared("schedules", "list", "-Q", "mail", "--json")) == ["digest", "night", "tick"]
     assert ids(declared("schedules", "list", "-Q", "maths", "--json")) == []
+
+
+def test_a_listing_tells_fired_and_skipped_slots(declared: Shell) -> None:
+    with closing(sqlite3.connect(declared.folder / "queue.db")) as db, db:
+        db.execute("UPDATE schedules SET fired = 71, skipped = 12 WHERE id = 'tick'")
+    header, *lines = declared("schedules", "list").out.splitlines()
+    (tick,) = (line for line in lines if line.startswith("mail/tick "))
+    assert "FIRED  SKIPPED" in header
+    assert re.search(r" 71 +12 ", tick)
 
 
 def test_showing_one_tells_its_job_and_both_layers(declared: Shell) -> None:
