@@ -301,8 +301,12 @@ def _slot(job: str) -> int | None:
 
 
 def _one_at_once(name: str, found: Found) -> list[str]:
-    """No slot fired while all runs of the job before it had still to end."""
-    jobs = sorted((job for job in found.jobs[name] if job in found.fired), key=lambda job: found.fired[job])
+    """No slot was fired while all runs of the slot before it had still to end.
+
+    A worker that was paused hears late that it fired: so slots are compared in their own order, and a late answer only
+    hides a breach, it makes none.
+    """
+    jobs = sorted((job for job in found.jobs[name] if job in found.fired), key=lambda job: _slot(job) or 0)
     said = []
     for before, after in pairwise(jobs):
         ends = found.ends.get(before)
