@@ -39,7 +39,7 @@ def test_slots_that_skip_are_compared_in_their_order(
     first: tuple[int, int], second: tuple[int, int], breaches: int
 ) -> None:
     names = "alone@2026-11-22T09:00:00Z", "alone@2026-11-22T09:00:06Z"
-    found = Found(jobs={"alone": dict.fromkeys(names, {})})
+    found = Found(jobs={"alone": {name: {} for name in names}})
     for name, (fired, ended) in zip(names, (first, second), strict=True):
         found.fired[name] = fired
         found.ends[name] = [ended]
