@@ -48,7 +48,7 @@ sabotage-refresh: $(INSTALLED)  ## find the lines of breaks again whose surround
 guard: $(INSTALLED)  ## count what a job costs, and write the table of budgets anew
 	$(BIN)/python -m tests.guard
 
-faults: $(INSTALLED)  ## every call to a driver with every fault, late arrivals at every moment (4 minutes)
+faults: $(INSTALLED)  ## every call to a driver with every fault, late arrivals at every moment (6 minutes)
 	QUEUEKIT_FAULTS=full $(BIN)/python -m pytest -q tests/faults
 
 torture: $(INSTALLED)  ## kill workers, producers and servers on every store; judge what is left (25 minutes)
