@@ -244,4 +244,17 @@ there_and_back = [
     Work(op=Op(actor="w0.1", n=1), ask=Ask(want=9, lease=137700)),
 ]
 
+# No store: the machine gave a job a place of no room, which lay before all on MongoDB and in the middle elsewhere.
+without_room_at_the_back = [
+    Put(
+        op=Op(actor="p0", n=1),
+        jobs=(JobSpec(id="a", task="t", body=b"", priority=1000), JobSpec(id="b", task="t", body=b"", priority=0)),
+    ),
+    Move(epoch=1, home=Home.MOVING, to="far"),
+    Out(epoch=1, batch=1, limit=2),
+    Confirm(epoch=1, batch=1, ids=("b",)),
+    Move(epoch=2, home=Home.ARRIVING, to="far"),
+    In(epoch=2, batch=1, cargo=(Cargo("b", 1, Shape.RUNS),), at=23000),
+]
+
 KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}

@@ -111,7 +111,8 @@ class In(Step):
         parcel = side.cargo[one.id]
         job = replace(parcel.record, place=side.room + one.rank)
         until = None if job.unique is None else job.unique.until
-        back, holds, expires = one.shape is Shape.BACK, parcel.holds, parcel.key_expires
+        holds, expires = parcel.holds, parcel.key_expires
+        back = one.shape is Shape.BACK or not side.room  # a place outside the room means something else in each store
         moment = side.base + self.at
         if one.shape is Shape.RUNS and job.state in LIVE:
             job = replace(
