@@ -14,6 +14,7 @@ from queuekit.domain.outcome import Ask, Hold, Home, Kind, Op, Outcome
 from queuekit.domain.query import Change, Totals, Verb
 from queuekit.domain.state import State
 from queuekit.testing.machine.moves import Cargo, Confirm, In, Move, Out, Restore, Shape, Unhold
+from queuekit.testing.machine.plans import Schedule, TakeSchedules
 from queuekit.testing.machine.steps import Alter, Configure, Pass, Prune, Put, Recover, Renew, Step, Trouble, Work
 
 # Redis, SQLite: the repeat of a configuration whose answer was lost was refused as somebody else's.
@@ -255,6 +256,15 @@ without_room_at_the_back = [
     Confirm(epoch=1, batch=1, ids=("b",)),
     Move(epoch=2, home=Home.ARRIVING, to="far"),
     In(epoch=2, batch=1, cargo=(Cargo("b", 1, Shape.RUNS),), at=23000),
+]
+
+# No store: the machine took it for a change that a mover brings an older version where the queue had left with a later.
+older_where_none_stands = [
+    Schedule(id="s", age=-1, next=-1700),
+    Schedule(id="s", age=1, definition=b"d1"),
+    Move(epoch=2, home=Home.GONE, to="far"),
+    Move(epoch=6, home=Home.ARRIVING, to="far", room=20),
+    TakeSchedules(epoch=6, those=(("s", 2), ("a", 1)), later=1),
 ]
 
 KEPT: Final[dict[str, Sequence[Step]]] = {name: steps for name, steps in globals().items() if isinstance(steps, list)}
