@@ -365,8 +365,11 @@ class Machine(RuleBasedStateMachine):
         limit=st.sampled_from([1, 1000]), luck=draws.lucks(),
     )  # fmt: skip
     def prune(self, state: State | None, older: int, limit: int, luck: Luck) -> None:
-        # Where a limit cuts, only what has ended goes in order; and a troubled call may be made twice.
-        few = limit if state in (*TERMINAL, State.PARKED) and not luck.trouble else 1000
+        # Where a limit cuts, only what ended at moments of its own goes in order; a troubled call may be made twice.
+        assert self.duel is not None
+        ends = [job["ended_at"] for job in self.duel.jobs.values() if job["state"] == state]
+        clear = state in (*TERMINAL, State.PARKED) and len(set(ends)) == len(ends)
+        few = limit if clear and not luck.trouble else 1000
         self.do(Prune(state=state, older_than=older if state is not None else 0, limit=few, **luck.said()))
 
     # ------------------------------------------------------------------ what happens to all

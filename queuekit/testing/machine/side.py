@@ -30,7 +30,9 @@ TRIES: Final = 5
 
 
 class Slow(Exception):
-    """A call took so long that times of it mean nothing: the run is given up without a verdict."""
+    """The run is given up without a verdict: a call took so long that times of it mean nothing, or two jobs that two
+    steps gave one moment are a millisecond apart, in one order here and in the other there.
+    """
 
 
 class Strike(Faults):
@@ -57,6 +59,7 @@ class Side:
         self.cargo: dict[str, Parcel] = {}  # what was checked out, by id
         self.plans: dict[str, list[ScheduleRecord]] = {}  # every version of a schedule that was seen, by id
         self.room = 0  # the first place made for what arrives
+        self.coming: tuple[str, ...] = ()  # delayed jobs in their order
         self._loop = None if blocking else asyncio.new_event_loop()
         self.stores: list[JobStore] = [self._open(host) for host in range(HOSTS)]
         self.base = self.run(self.stores[0].ping()).now

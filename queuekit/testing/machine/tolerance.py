@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from queuekit.domain.job import Retention
 from queuekit.domain.limits import Limits
 from queuekit.domain.outcome import Outcome, Refusal
 from queuekit.domain.query import Change
-from queuekit.domain.state import State
 from queuekit.store.protocol import Capabilities
 from queuekit.testing.machine.moves import Confirm, Restore, Unhold
 from queuekit.testing.machine.plans import Fire, Unschedule
@@ -83,10 +84,12 @@ class Tolerance:
         """Whether each time a call names must be one of its own: its parts may be written by two tries."""
         return self.forgetful and trouble is not Trouble.NONE
 
-    def pages(self, told: list[list[Any]], state: State, *, injected: bool) -> list[list[Any]]:
-        """Jobs of a page walk as (time, id): what two tries wrote need not stand in the order of the ids."""
-        ordered = state is State.WAITING or not (injected and self.forgetful)
-        return told if ordered else sorted(told, key=lambda job: (job[0] is None, job[0] or 0, job[1]))
+    def pages(self, told: list[list[Any]]) -> list[list[Any]]:
+        """Jobs of a page walk as (time, id): those of one moment by id. Two steps, or a step and its pruning, may give
+        one moment, which is a millisecond more or less on either side. Jobs that wait have no time, and one order.
+        """
+        groups = [list(group) for _, group in groupby(told, key=lambda job: job[0])]
+        return [job for group in groups for job in (group if group[0][0] is None else sorted(group, key=itemgetter(1)))]
 
     def want(self, want: int, trouble: Trouble) -> int:
         """How many a call may ask for: one that dies between its claims, each atomic alone, has fewer when repeated."""
