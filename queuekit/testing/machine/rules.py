@@ -195,7 +195,7 @@ class Machine(RuleBasedStateMachine):
         """An end of a claim there is: of this worker, of another, or one that nobody remembers."""
         mine, others = self.held[worker], [claim for claims in self.held.values() for claim in claims] + self.ghosts
         known = others if end.wrong in (1, 2) or not mine else mine
-        job, token = known[end.pick % len(known)] if known else ("a", f"{worker}:1")
+        job, token = known[end.pick % len(known)] if known else ("a", f"{worker}:0")
         if end.wrong == 3:
             token = "w9.9:9"
         if end.wrong == 4:
