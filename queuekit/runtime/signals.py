@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def heard(handlers: Mapping[int, Callable[[], None]]) -> Iterator[None]:
-    """On the running loop, call a handler for each signal that comes, inside the block. Afterwards each has its default.
+    """Inside the block, call a handler on the running loop for each signal that comes; then signals do as by default.
 
     Nothing where signals cannot be heard: on another thread than the main one, or without Unix.
     """
