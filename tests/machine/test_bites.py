@@ -8,23 +8,26 @@ from typing import Any
 
 import pytest
 
+from queuekit import clock
 from queuekit.domain.job import JobSpec
 from queuekit.domain.moving import Clash, Confirmed, HeldKey, Parcel, Standing
 from queuekit.domain.outcome import Ask, Enqueued, Exchange, Hold, Home, Kind, Op, Outcome, Recovery, Renewal
-from queuekit.domain.query import Change, Changed, Totals, Verb
+from queuekit.domain.query import Change, Changed, Pong, Totals, Verb
 from queuekit.domain.schedule import Fired, Firing, ScheduleRecord
 from queuekit.domain.state import State
 from queuekit.store.protocol import JobStore
 from queuekit.store.registry import StoreOptions
 from queuekit.testing.machine import Difference, Duel, Plan
 from queuekit.testing.machine.duel import Tally
-from queuekit.testing.machine.side import Side
+from queuekit.testing.machine.side import Side, Slow
+from queuekit.testing.machine.steps import Put
 from queuekit.testing.model import ModelStore
 from tests.contract.harness_model import ModelHarness
 from tests.machine.budget import PATIENCE, check, drive
 
 pytestmark = [pytest.mark.timeout(PATIENCE), pytest.mark.store("model")]
 RUNS = 80  # until one is found
+STALL = 500  # ms
 AGREES = 10
 
 
@@ -297,3 +300,83 @@ def test_the_model_agrees_with_itself() -> None:
     tally = Tally()
     drive(against_the_model(ModelStore, tally), "model", AGREES)
     check(tally, faults=False)
+
+
+class StalledHarness(ModelHarness):
+    """A machine that stands still for half a second once, behind the n-th time that its clock was set."""
+
+    def __init__(self, held: pytest.MonkeyPatch, nth: int) -> None:
+        super().__init__()
+        self.held, self.nth = held, nth
+
+    async def advance(self, ms: int) -> None:
+        await super().advance(ms)
+        self.nth -= 1
+        if self.nth == 0:
+            self.stall()
+
+    def stall(self) -> None:
+        self.ahead += STALL
+        monotonic = clock.monotonic
+        self.held.setattr(clock, "monotonic", lambda: monotonic() + STALL / 1000)
+
+
+class StalledStore(ModelStore):
+    """A store whose first answer is half a second on its way."""
+
+    stall: Callable[[], None] | None = None
+
+    async def ping(self) -> Pong:
+        told = await super().ping()
+        if self.stall is not None:
+            self.stall()
+        return told
+
+
+def put(n: int) -> Put:
+    return Put(op=Op("p", n), jobs=(JobSpec(id=f"{n}", task="s", body=b"{}"),))
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_machine_that_stands_still_is_no_difference(nth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tally = Tally()
+    duel = Duel([Side(StalledHarness(monkeypatch, nth), faults=False), Side(ModelHarness(), faults=False)], tally=tally)
+    duel.do(put(9))
+    duel.do(put(10))
+    duel.close()
+    assert tally.given_up == 1
+
+
+def test_a_machine_that_stands_still_as_it_begins_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = StalledHarness(monkeypatch, 0)
+    monkeypatch.setattr(StalledStore, "stall", lambda _: harness.stall())
+    harness.make = lambda blocking, options: StalledStore(  # type: ignore[method-assign]  # this one's first answer
+        harness.world, namespace=options.namespace, blocking=blocking, limit=options.payload_limit
+    )
+    tally = Tally()
+    duel = Duel([Side(harness, faults=False), Side(ModelHarness(), faults=False)], tally=tally)
+    duel.do(put(9))
+    duel.close()
+    assert tally.given_up == 1
+
+
+class SlowSecondTime(Duel):
+    """Finds a difference, and never again: as on a machine that is busy then."""
+
+    found = False
+
+    def fail(self, found: Sequence[str]) -> None:
+        if SlowSecondTime.found:
+            raise Slow
+        SlowSecondTime.found = True
+        super().fail(found)
+
+
+def test_a_difference_that_is_found_once_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SlowSecondTime, "found", False)
+
+    def begin(tidy: bool) -> Duel:
+        return SlowSecondTime([Side(BrokenHarness(NoPriority), faults=False), Side(ModelHarness(), faults=False)])
+
+    with pytest.raises(Difference):
+        drive(begin, "slow second time", RUNS)

@@ -178,7 +178,9 @@ class Duel:
             self.fail(found)
 
     def fail(self, found: Sequence[str]) -> None:
-        """Raise Difference with the steps that led here."""
+        """Raise Difference with the steps that led here; Slow if a side is behind, for it may be none."""
+        if any(side.behind for side in self.sides):
+            raise Slow
         self.over = True
         names = " | ".join(side.name for side in self.sides)
         lines = "\n".join(found[: alike.SHOWN])
