@@ -201,7 +201,7 @@ def test_a_full_server_is_left_and_takes_nothing_in(primary: RedisServer) -> Non
     sides.begin()
     parcels = sides.out(1, 2)
     with redis.Redis.from_url(primary.url) as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", 1)
         with pytest.raises(QueueFull):
             sides.bring(1, parcels)
         assert client.hlen(sides.key("jobs", "to")) == 0

@@ -217,7 +217,7 @@ def test_nothing_is_left_of_schedules_that_are_removed(side: Side, end: str) -> 
 def test_a_full_server_lets_schedules_be_paused_and_deleted_and_fires_none(side: Side) -> None:
     record, other, third = side.put("s", next=5), side.put("other", next=5), side.put("third")
     before = side.whole()
-    side.client.config_set("maxmemory", "1mb")
+    side.client.config_set("maxmemory", 1)
     with pytest.raises(QueueFull, match="out of memory"):
         side.fire(record, job("s@1"))
     with pytest.raises(QueueFull):
@@ -241,7 +241,7 @@ def test_a_call_of_many_firings_is_applied_as_a_whole_or_not_by_a_full_server(si
     records = [side.put(f"s{n}") for n in range(20)]
     skips = [Firing(id=one.id, rev=one.rev, next_at=FAR, skipped=1) for one in records[:10]]
     before = side.whole()
-    side.client.config_set("maxmemory", "1mb")
+    side.client.config_set("maxmemory", 1)
     with pytest.raises(QueueFull):
         direct(side.store.fire(Q, [*skips, *firings(records[10:])]))
     assert side.whole() == before

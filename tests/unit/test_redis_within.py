@@ -163,7 +163,7 @@ def test_a_server_that_fills_up_before_exec_applies_nothing(options: StoreOption
             for command in (("MULTI",), *(args for args, _ in pipe.command_stack)):
                 connection.send_command(*command)
                 assert connection.read_response() in (b"OK", b"QUEUED")
-            client.config_set("maxmemory", "1mb")
+            client.config_set("maxmemory", 1)
             connection.send_command("EXEC")
             with pytest.raises(ExecAbortError, match="maxmemory"):
                 connection.read_response()
