@@ -8,11 +8,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from queuekit.domain import names, options
-from queuekit.errors import InvalidOption, UnknownProvider
+from queuekit.errors import ConfigError, InvalidName, InvalidOption, PayloadError, UnknownProvider
 
 if TYPE_CHECKING:
     from queuekit.settings import Settings
@@ -95,13 +96,14 @@ class Configuration:
         kit = settings.file_tables.get("kit", {})
         defaults = kit.get("defaults", {})
         where = os.path.basename(settings.file or "queuekit.toml")
-        self._defaults = {
-            **_preset(settings.preset),
-            **(options.parse("kit", defaults, f"{where} [kit] defaults") if isinstance(defaults, Mapping) else {}),
-        }
+        with settings_of(f"{where} [kit] defaults") as table:
+            read = options.parse("kit", defaults, table) if isinstance(defaults, Mapping) else {}
+        self._defaults = {**_preset(settings.preset), **read}
         for queue, said in settings.file_tables.get("queues", {}).items():
             if isinstance(said, Mapping):
-                parsed = options.parse("queue", said, f'{where} [queues."{names.queue_name(queue)}"]')
+                with settings_of(f'{where} [queues."{queue}"]') as table:
+                    names.queue_name(queue)
+                    parsed = options.parse("queue", said, table)
                 self._queues[queue] = {**parsed, **self._in_code.get(queue, {})}
         self._settings = settings
         self.revision = next(_revisions)
@@ -127,6 +129,18 @@ class Configuration:
         if self._namespace is not None:
             settings = dataclasses.replace(settings, namespace=self._namespace)
         return settings
+
+
+@contextmanager
+def settings_of(where: str) -> Iterator[str]:
+    """Raise a plain ConfigError, which says `where`, for a name, an option or a payload of a file that cannot be: to
+    scripts it is a wrong setting, as every other mistake there, and not a wrong call.
+    """
+    try:
+        yield where
+    except (InvalidName, InvalidOption, PayloadError) as error:
+        told = str(error)
+        raise ConfigError(told if where in told else f"{where}: {told}") from error
 
 
 def _preset(name: str | None) -> Mapping[str, object]:

@@ -194,11 +194,52 @@ def test_sync_needs_an_app_and_says_how_to_name_it(shell: Shell) -> None:
 def test_sync_refuses_a_wrong_declaration_and_writes_none(shell: Shell) -> None:
     (shell.folder / "queuekit.toml").write_text(FILE.replace("30 2 *", "30 24 *"))
     ran = shell("schedules", "sync", app_with(shell, DECLARED))
-    assert ran.code == 2
+    assert ran.code == 78
     assert 'queuekit.toml [schedules."night"]' in ran.err
     assert "its hour is not 0-23" in ran.err
     (shell.folder / "queuekit.toml").unlink()
     assert ids(shell("schedules", "list", "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('task = "send"\npayload = { to = "eve" }\nevery = "10ms"', 'is shorter than a second: use "1s"'),
+        ('task = "send"\npayload = { to = "eve" }\nevry = "1h"', "has no key 'evry': did you mean 'every'?"),
+        ('task = "send"\npayload = { too = "eve" }\nevery = "1h"', "to: missing"),
+        ('task = "sedn"\nevery = "1h"', "there is no task 'sedn': did you mean 'send'?"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_a_wrong_setting(shell: Shell, lines: str, words: str) -> None:
+    app = app_with(shell, "")
+    for name, table in (("queuekit.toml", "schedules"), ("pyproject.toml", "tool.queuekit.schedules")):
+        (shell.folder / name).write_text(f"[{table}.night]\n{lines}\n")
+        for command in (("schedules", "sync", app), ("worker", app, "--burst")):
+            ran = shell(*command)
+            assert (ran.code, f'{name} [schedules."night"]' in ran.err, words in ran.err) == (78, True, True), ran.err
+        (shell.folder / name).unlink()
+
+
+def test_a_name_in_a_file_that_cannot_be_is_told_with_its_table(shell: Shell) -> None:
+    (shell.folder / "queuekit.toml").write_text(FILE.replace("night", '"at night"'))
+    ran = shell("schedules", "sync", app_with(shell, ""))
+    assert (ran.code, ran.err.count('queuekit.toml [schedules."at night"]')) == (78, 1), ran.err
+
+
+def test_wrong_options_of_queues_and_jobs_in_a_file_are_wrong_settings(shell: Shell) -> None:
+    for text, words in (
+        ("[queues.mail]\nmax_sizee = 3\n", "queuekit.toml [queues.\"mail\"]: did you mean 'max_size'?"),
+        ("[kit.defaults]\nattempts = 0\n", "queuekit.toml [kit] defaults: 0 is no whole number from 1"),
+    ):
+        (shell.folder / "queuekit.toml").write_text(text)
+        ran = shell("worker", "app:kit", "--burst")
+        assert (ran.code, words in ran.err) == (78, True), ran.err
+
+
+def test_a_wrong_rule_in_code_or_on_the_command_line_is_wrong_usage(shell: Shell) -> None:
+    code = shell("schedules", "sync", app_with(shell, DECLARED.replace("30 minutes", "10ms")))
+    assert (code.code, "every='10ms' is shorter than a second" in code.err) == (2, True), code.err
+    assert shell("schedules", "preview", "--every", "10ms").code == 2
 
 
 # ------------------------------------------------------------------------------------------------------------- act

@@ -341,16 +341,17 @@ def test_a_file_declares_schedules(in_file: Callable[[str], TestKit]) -> None:
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_table(in_file: Any, lines: str, words: str) -> None:
     kit = in_file(f"[schedules.d]\n{lines}\n")
-    with pytest.raises(Exception, match=words) as told:
+    with pytest.raises(ConfigError, match=words) as told:
         declare(kit)
     assert "schedules" in str(told.value)
+    assert type(told.value) is ConfigError  # a wrong setting, not a wrong call
 
 
 def test_a_file_is_not_looked_at_before_a_worker_starts(in_file: Callable[[str], TestKit]) -> None:
     kit = in_file('[schedules.d]\ntask = "sedn"\nqueue = "far"\nevery = "1h"\n')
     kit.queue("mail").enqueue("send", {"to": "ada"})
     assert declare(kit, "mail").written == []  # it is of a queue that this worker does not consume
-    with pytest.raises(InvalidOption, match="sedn"):
+    with pytest.raises(ConfigError, match="sedn"):
         declare(kit, "far")
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from queuekit.domain import names
 from queuekit.domain.options import options_of
 from queuekit.domain.scheduled import JobForm, Layer, Origin
 from queuekit.errors import InvalidOption, QueueKitError
+from queuekit.producing.configuration import settings_of
 from queuekit.producing.newjob import NewJob
 from queuekit.producing.schedules import Rule
 from queuekit.producing.scheduling.forms import checked, form_of, over
@@ -41,21 +43,23 @@ class Declaration:
     origin: Origin = "code"
 
     def layer(self, kit: QueueKit) -> Layer:
-        """As it is stored. Raises ConfigError, PayloadTooLarge."""
-        form = form_of(kit, self.job, self._said)
+        """As it is stored. Raises ConfigError; PayloadTooLarge for one of code."""
+        with self._place:
+            form = form_of(kit, self.job, self._said)
         return Layer(
             job=form.to_json(), rule=self.timetable(kit.access.settings.timezone).to_json(), by=kit.name,
             at=clock.now_ms(), origin=self.origin,
         )  # fmt: skip
 
     def timetable(self, zone: str) -> Timetable:
-        """Its rule. Raises InvalidOption."""
+        """Its rule. Raises InvalidOption; a plain ConfigError for one of a file."""
         from queuekit.domain.timetable import Timetable
 
-        return Timetable.parse(self.rule, where=self._said, zone=zone)
+        with self._place:
+            return Timetable.parse(self.rule, where=self._said, zone=zone)
 
     def warn(self, now: int) -> None:
-        """Log if it has no slot to come. Raises InvalidOption."""
+        """Log if it has no slot to come. Raises ConfigError."""
         table = self.timetable("UTC")
         if table.first(now, now) is None:
             _log.warning("%s %s", self._said, over(table, 0))
@@ -65,6 +69,10 @@ class Declaration:
         mine, theirs = self.job, other.job
         same_job = (mine.queue, mine.task, mine.body) == (theirs.queue, theirs.task, theirs.body)
         return self.where == other.where and self.rule == other.rule and same_job
+
+    @property
+    def _place(self) -> AbstractContextManager[object]:
+        return settings_of(self.where) if self.origin == "file" else nullcontext()
 
     @property
     def _said(self) -> str:
@@ -102,7 +110,8 @@ def declarations(kit: QueueKit, queues: Collection[str] | None = None) -> list[D
             _log.warning("%s is not used: %s declares that schedule, and code goes before the file", where,
                          code.where)  # fmt: skip
         elif isinstance(said, Mapping) and (queues is None or said.get("queue") in (None, *queues)):
-            found[name] = _of_file(kit, names.schedule_id(name), said, where)
+            with settings_of(where):
+                found[name] = _of_file(kit, names.schedule_id(name), said, where)
     return [one for one in found.values() if queues is None or one.queue in queues]
 
 
