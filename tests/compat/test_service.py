@@ -93,6 +93,7 @@ def test_what_it_makes_goes_the_way_of_all_jobs(test_kit: TestKit) -> None:
     ("task", "said"),
     [
         ({}, "scheduled task 'x': .*either 'pattern'"),
+        ({"every": 60}, "scheduled task 'x': repeat: every 60 is 60 ms, and a schedule needs 1000 or more"),
         ({"every": 1000, "cron": "* * * * *"}, "either"),
         ({"every": 1000, "job_id": "7"}, "its own id"),
         ({"every": 1000, "intervall": 7}, "intervall"),

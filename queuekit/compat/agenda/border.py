@@ -135,13 +135,26 @@ def every_rule(interval: object, options: Mapping[str, Any]) -> tuple[dict[str, 
         if name not in _EVERY_OPTIONS:
             raise InvalidOption(f"every has no option {name!r}; there are: {', '.join(_EVERY_OPTIONS)}")
     cron = _is_cron(interval)
-    rule: dict[str, Any] = {"cron": interval} if cron else {"every": timedelta(milliseconds=interval_ms(interval))}
+    rule: dict[str, Any] = {"cron": interval} if cron else {"every": timedelta(milliseconds=_period(interval))}
     if said.get("timezone") is not None:
         rule["timezone"] = said["timezone"]
     for name in ("start_date", "end_date"):
         if said.get(name) is not None:
             rule[_EVERY_OPTIONS[name]] = moment_of(name, said[name])
     return {**rule, "overlap": "skip"}, not cron and not said.get("skip_immediate") and "start" not in rule
+
+
+def _period(interval: object) -> int:
+    from queuekit.domain.timetable.values import SHORTEST
+
+    period = interval_ms(interval)
+    if period < SHORTEST:
+        shown = f"{interval} (milliseconds)" if isinstance(interval, int | float) else repr(str(interval))
+        raise InvalidOption(
+            f'every {shown} is shorter than a second: use "1 second", {SHORTEST} or more; for less let each job'
+            " schedule the next one"
+        )
+    return period
 
 
 def _is_cron(interval: object) -> bool:

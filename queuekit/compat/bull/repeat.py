@@ -101,7 +101,7 @@ def _bounds(said: Mapping[str, Any]) -> dict[str, Any]:
     if "pattern" in said:
         rule["cron"] = said["pattern"]
     else:
-        rule["every"] = timedelta(milliseconds=_whole(said, "every", 1))
+        rule["every"] = timedelta(milliseconds=_period(said))
     if "tz" in said:
         rule["timezone"] = said["tz"]
     if "start_date" in said:
@@ -114,6 +114,19 @@ def _bounds(said: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidOption(f"repeat: limit {said['limit']} is reached already by count {said['count']}")
         rule["count"] = left
     return rule
+
+
+def _period(said: Mapping[str, Any]) -> int:
+    from queuekit.domain.timetable.values import SHORTEST
+
+    period = _whole(said, "every", 1)
+    if period < SHORTEST:
+        raise InvalidOption(
+            f"repeat: every {said['every']} is {period} ms, and a schedule needs {SHORTEST} or more:"
+            f" give {period * 1000} if seconds were meant; for less let each job add the next one, with"
+            f" {{'delay': {period}}}"
+        )
+    return period
 
 
 def _offset(said: Mapping[str, Any]) -> int:
