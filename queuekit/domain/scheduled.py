@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Origin: TypeAlias = Literal["code", "file", "operator"]
 FORMAT: Final = 1  # of a definition; a higher one is not read
 _ODD: Final = (AttributeError, KeyError, TypeError, ValueError)  # what content of another shape raises
+STRANDED: Final = 10_000  # ms: who has not ended a change of queue by then is dead
 MANUAL: Final = "manual-"  # begins what stands behind the "@" of a job that a person fired
 _NEWER = "was written by a newer queuekit: upgrade this process, it leaves the schedule alone until then"
 _FORM = (
@@ -136,7 +137,8 @@ class Mark:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A change of queue that is under way: of the record that leaves (`queue`: where to), or of the one that comes
-    (`queue`: where from; "": it is new). `rev` is the leaving record's, `next` what it had. Neither fires meanwhile.
+    (`queue`: where from; "": it is new). `rev` is the leaving record's, `next` what it had. Neither fires meanwhile:
+    the `next` that such a record has itself is when others take its writer for dead, and go on (STRANDED).
     """
 
     queue: str
@@ -187,6 +189,11 @@ class Definition:
         return _bytes(said)
 
     # ------------------------------------------------------------ what holds
+    @property
+    def passing(self) -> bool:
+        """Whether it is new, or changes its queue, and does not fire yet."""
+        return self.leaving is not None or self.coming is not None
+
     @property
     def origin(self) -> Origin:
         """Who brought it into the world."""

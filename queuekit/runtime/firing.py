@@ -6,7 +6,7 @@ Only the store's time counts. When to look again is decided in scheduler.py.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from queuekit import clock, ids
@@ -15,7 +15,7 @@ from queuekit.domain.outcome import Op
 from queuekit.domain.query import Change, No, Verb
 from queuekit.domain.redact import redact
 from queuekit.domain.schedule import FIRE_MAX, Fired, Firing, NoFire, ScheduleRecord
-from queuekit.domain.scheduled import Definition
+from queuekit.domain.scheduled import STRANDED, Definition
 from queuekit.domain.state import State
 from queuekit.domain.timetable import Turn, slot_name
 from queuekit.errors import Moved, QueueKitError, Stale, StoreUnavailable
@@ -58,13 +58,17 @@ class _Plan:
 
 
 class Firer:
-    """One queue's. `stopped` is asked before anything is applied; `failed` is told of a schedule that cannot fire."""
+    """One queue's. `stopped` is asked before anything is applied; `failed` is told of a schedule that cannot fire;
+    `settle` ends what somebody who died began with the schedule of an id, as a change of its queue.
+    """
 
     def __init__(
         self, store: SchedulingStore, queue: str, *, stopped: Callable[[], bool] = lambda: False,
         failed: Callable[[str, Exception], None] = lambda queue, error: None,
+        settle: Callable[[str], Awaitable[object]] | None = None,
     ) -> None:  # fmt: skip
         self.queue = queue
+        self._settle = settle
         self._store = store
         self._stopped = stopped
         self._failed = failed
@@ -92,15 +96,19 @@ class Firer:
             nexts[0] = due.now if len(records) > LOOK else due.now + AGAIN
         if len(records) > LOOK:
             nexts.append(due.now)
-        plans = [plan for record in records[:LOOK] if (plan := self._planned(record)) is not None]
+        stranded = list[ScheduleRecord]()
+        fit = [record for record in records[:LOOK] if not self._strands(record, stranded)]
+        plans = [plan for record in fit if (plan := self._planned(record)) is not None]
         if plans and not self._stopped():
             await self._overlaps(plans)
             self._fill(plans)
             for fired, plan in await self._fire(plans):
                 self._heard(fired, plan, done, nexts)
+        for record in stranded:
+            done.more |= await self._settled(record)
         nearest = due.now + AGAIN if self._full else min(nexts, default=None)
         done.next_in = None if nearest is None else nearest - due.now
-        done.more = bool(done.lost) or (done.next_in is not None and done.next_in <= 0 and not self._stopped())
+        done.more |= bool(done.lost) or (done.next_in is not None and done.next_in <= 0 and not self._stopped())
         return done
 
     # ------------------------------------------------------------ choosing
@@ -158,6 +166,29 @@ class Firer:
             self._read_bytes = len(record.definition)
         self._read[record.id] = (record.definition, definition)
         return definition
+
+    def _strands(self, record: ScheduleRecord, stranded: list[ScheduleRecord]) -> bool:
+        """Whether somebody began to write it, or to change its queue, and died before it could fire: kept apart."""
+        try:
+            if not self._definition(record).passing:
+                return False
+        except QueueKitError:
+            return False  # told when it is planned
+        stranded.append(record)
+        return True
+
+    async def _settled(self, record: ScheduleRecord) -> bool:
+        """End what that one began; whether there is something new to look at. *Cost* O(queues)."""
+        self._stuck[record.id] = record.rev, self._now + STRANDED
+        if self._settle is None or self._stopped():
+            return False
+        try:
+            await self._settle(record.id)
+        except QueueKitError as error:
+            self._say(record.id, f"what is not written to the end is tried again: {redact(str(error))}")
+            return False
+        self._line(record.id, "it was not written to the end by who began it, and is now", logging.INFO)
+        return True
 
     async def _overlaps(self, plans: Sequence[_Plan]) -> None:
         """Decide by the last jobs of those that ask for it; cancel the ones that are replaced."""

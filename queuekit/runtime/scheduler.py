@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from queuekit import clock
@@ -17,6 +18,7 @@ from queuekit.errors import Moved, StoreUnavailable
 from queuekit.producing.scheduling.declared import declarations, tell_others
 from queuekit.producing.scheduling.declaring import declare_schedules
 from queuekit.producing.scheduling.gate import fires_here
+from queuekit.producing.scheduling.verbs import settled
 from queuekit.runtime.agent import Agent, end, raise_if_cancelled
 from queuekit.runtime.firing import AGAIN, LOOK, Firer
 from queuekit.runtime.source import Source
@@ -182,7 +184,9 @@ class Scheduling:
         store, made = cast(SchedulingStore, self.store), []
         told = store.capabilities.wake == "notify"
         for source in sources:
-            firer = Firer(store, source.queue, stopped=stopping.is_set, failed=announcer.error)
+            firer = Firer(
+                store, source.queue, stopped=stopping.is_set, failed=announcer.error, settle=partial(settle, self.kit)
+            )
             gate = _Gate(self.kit, source.queue, unwritten=source.queue in self.later)
             made.append(Scheduler(firer, source, allowed=gate.allowed, told=told))
         return made
@@ -205,6 +209,11 @@ class _Gate:
             said = await declare_schedules(self._kit, at, [self._queue])
             self._unwritten = self._queue in said.later
         return True
+
+
+async def settle(kit: QueueKit, id: str) -> None:
+    """End a change of queue, or a first writing, that its writer did not; nothing where there is none."""
+    await settled(kit, await kit.access.asynchronous(), id, sure=False)
 
 
 async def catch_up(schedulers: Sequence[Scheduler], stopping: asyncio.Event) -> None:

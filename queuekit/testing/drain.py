@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from queuekit import clock
@@ -16,6 +17,7 @@ from queuekit.runtime.executors import Threads
 from queuekit.runtime.firing import Firer
 from queuekit.runtime.plan import limits_of
 from queuekit.runtime.runner import Runner
+from queuekit.runtime.scheduler import settle
 from queuekit.runtime.source import Source
 from queuekit.store.parts import SchedulingStore
 
@@ -66,14 +68,14 @@ class _Drainer:
         self.ran: list[Job] = []
 
     async def round(self, queues: list[str]) -> bool:
-        """Run each queue until it gives nothing; whether anything ran."""
-        before = len(self.ran)
+        """Run each queue until it gives nothing; whether anything ran, or may run in a queue that was looked at."""
+        before, changed = len(self.ran), False
         for queue in queues:
             source = self.sources.get(queue) or await self._begun(queue)
-            await self._fire(queue)
+            changed |= await self._fire(queue)
             while await self._one(source):
                 continue
-        return len(self.ran) > before
+        return changed or len(self.ran) > before
 
     async def _begun(self, queue: str) -> Source:
         """As a worker that starts: what code says of the queue is written first."""
@@ -82,17 +84,22 @@ class _Drainer:
         source = self.sources[queue] = Source(queue, cap=1, lease=_LEASE)
         return source
 
-    async def _fire(self, queue: str) -> None:
-        """Let the schedules of a queue make the jobs that are due by the store's clock."""
+    async def _fire(self, queue: str) -> bool:
+        """Let the schedules of a queue make the jobs that are due by the store's clock; whether it took more than a
+        look, as where one goes to another queue.
+        """
+        again = False
         if "schedules" not in self.door.store.capabilities.parts:
-            return
-        firer = self.firers.setdefault(queue, Firer(cast(SchedulingStore, self.door.store), queue))
+            return again
+        store = cast(SchedulingStore, self.door.store)
+        firer = self.firers.setdefault(queue, Firer(store, queue, settle=partial(settle, self.kit)))
         token = firing.set(True)
         try:
             while (await self.door.ask(firer.round)).more:
-                continue
+                again = True
         finally:
             firing.reset(token)
+        return again
 
     async def _one(self, source: Source) -> bool:
         reply = await self._exchange(source, [], want=1)

@@ -13,10 +13,11 @@ from typing import Any, cast
 import pytest
 
 from queuekit.domain.schedule import Firing, ScheduleRecord
-from queuekit.domain.scheduled import Definition, Passage
-from queuekit.errors import Conflict, InvalidOption
+from queuekit.domain.scheduled import STRANDED, Definition, Passage
+from queuekit.errors import Conflict, InvalidOption, QueueFull
 from queuekit.producing.access import Loop
 from queuekit.producing.scheduling import declaring
+from queuekit.producing.scheduling.finding import passing
 from queuekit.store.direct import direct
 from queuekit.testing import TestKit, VirtualClock
 from queuekit.testing.model import ModelStore
@@ -54,7 +55,8 @@ def records(world: TestKit) -> list[ScheduleRecord]:
 
 
 def alive(world: TestKit) -> list[str]:
-    return [one.queue for one in records(world) if one.next is not None]
+    """Queues in which it fires."""
+    return [one.queue for one in records(world) if one.next is not None and not passing(one)]
 
 
 def dies(monkeypatch: pytest.MonkeyPatch, at: int, *, written: bool) -> list[str]:
@@ -217,6 +219,98 @@ def test_two_that_put_one_id_on_two_queues_at_once_end_as_one(
     assert [one.queue for one in records(world)] == alive(world) == [queues[0]]
 
 
+def bystander(world: TestKit) -> TestKit:
+    """A worker of both queues that declares nothing."""
+    plain = TestKit()
+    plain.world, plain.access = world.world, world.access
+
+    @plain.task(queue="new")
+    def send(to: str = "team") -> None: ...
+
+    return plain
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["firing", "paused"])
+@pytest.mark.parametrize("written", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_what_a_dead_process_began_is_ended_by_a_worker(
+    world: TestKit, monkeypatch: pytest.MonkeyPatch, step: int, written: bool, paused: bool
+) -> None:
+    before = begin(world, paused=paused)
+    with monkeypatch.context() as patch:
+        dies(patch, step, written=written)
+        with pytest.raises(Died):
+            declare(Version(world, "new").kit, "new")
+    left = [one for one in records(world) if passing(one)]
+    assert bool(left) == ((step, written) not in ((1, False), (STEPS, True)))
+    worker, ran = bystander(world), list[str]()
+    for _ in range(2):
+        ran += [job.id for job in worker.drain()]
+        assert [passing(one) for one in records(world)].count(True) in (0, len(left))
+        world.clock.travel(seconds=STRANDED / 1000)
+    (after,) = records(world)
+    assert (after.queue, passing(after)) == ("old" if (step, written) == (1, False) else "new", False)
+    assert Definition.load(after.definition).anchor == Definition.load(before.definition).anchor
+    assert sorted(ran) == ["d@2026-11-22T10:00:00Z", *([] if paused else ["d@2026-11-22T11:00:00Z"])]
+    assert (after.fired, after.next is None) == ((1, True) if paused else (2, False))
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["firing", "paused"])
+def test_nobody_goes_on_with_what_its_writer_has_hardly_begun(
+    world: TestKit, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    begin(world, paused=paused)
+    with monkeypatch.context() as patch:
+        dies(patch, 1, written=True)
+        with pytest.raises(Died):
+            declare(Version(world, "new").kit, "new")
+    before = records(world)
+    world.clock.travel(seconds=STRANDED / 1000 - 1)
+    assert [job.id for job in bystander(world).drain()] == ["d@2026-11-22T10:00:00Z"]  # that had fired before
+    assert records(world) == before
+
+
+def test_a_new_schedule_whose_writer_died_is_ended_by_a_worker(world: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = Version(world, "new")
+    with monkeypatch.context() as patch:
+        dies(patch, 1, written=True)
+        with pytest.raises(Died):
+            declare(version.kit)
+    worker = bystander(world)
+    worker.drain()
+    assert alive(world) == []
+    world.clock.travel(seconds=STRANDED / 1000)
+    assert worker.drain() == []
+    assert alive(world) == ["new"]
+    world.clock.travel(hours=1)
+    assert [job.id for job in worker.drain()] == ["d@2026-11-22T10:00:00Z"]
+
+
+def test_one_that_cannot_be_ended_stops_no_other(world: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = Version(world, "new")
+    with monkeypatch.context() as patch:
+        dies(patch, 1, written=True)
+        with pytest.raises(Died):
+            declare(version.kit)
+    worker = bystander(world)
+    worker.schedules.put("e", worker.tasks()["send"].make(), every="1h")
+    tries = list[str]()
+
+    async def away(self: ModelStore, queue: str, schedule: ScheduleRecord) -> ScheduleRecord:
+        tries.append(schedule.id)
+        raise QueueFull("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ModelStore, "put_schedule", away)
+        world.clock.travel(hours=1)
+        assert [job.id for job in worker.drain()] == ["e@2026-11-22T10:00:00Z"]
+    assert tries == ["d"]
+    assert alive(world) == ["new"]
+    world.clock.travel(seconds=STRANDED / 1000)
+    worker.drain()
+    assert alive(world) == ["new", "new"]
+
+
 class Slow:
     """The store of one process, each call of which comes when it comes; never may two schedules fire."""
 
@@ -253,6 +347,8 @@ async def fires(world: TestKit, chance: random.Random, fired: list[int]) -> None
         world.clock.travel(minutes=31)
         for queue in ("old", "new"):
             for record in (await store.due(queue)).records:
+                if passing(record):
+                    continue
                 firing = Firing(id="d", rev=record.rev, next_at=record.next + 3_600_000, jobs=())
                 if (await store.fire(queue, [firing]))[0].no is None:
                     fired.append(record.next)

@@ -6,15 +6,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from queuekit import QueueKit, ids
+from queuekit import QueueKit, clock, ids
 from queuekit.domain.schedule import Firing
 from queuekit.errors import Conflict
-from queuekit.producing.scheduling import declaring
+from queuekit.producing.scheduling import declaring, passage, verbs
 from queuekit.store.direct import direct
 
 PROCESSES = 20
@@ -175,3 +176,47 @@ def test_two_queues_cannot_have_one_id_for_long(kit: QueueKit) -> None:
         kit.schedules.put("d", send(kit, "ada"), every="1h")
     assert kit.schedules.delete("post/d")
     assert kit.schedules.put("d", send(kit, "ada"), every="1h").payload == {"to": "ada"}
+
+
+class Died(BaseException):
+    """A process that was killed: nothing catches it."""
+
+
+@pytest.mark.parametrize("case", [("mail", 1), ("post", 1), ("post", 2), ("post", 3)], ids="{0[0]}-{0[1]}".format)
+def test_a_worker_ends_what_a_dead_process_began(
+    kit: QueueKit, monkeypatch: pytest.MonkeyPatch, case: tuple[str, int]
+) -> None:
+    """New in the queue mail, or on its way from it to post; its writer died behind one of its writes."""
+    queue, last = case
+    if queue == "post":
+        kit.schedules.put("d", send(kit), every="2h")
+    store, written = kit.blocking_store(), list[str]()
+
+    def deadly(name: str) -> Any:
+        real = getattr(store, name)
+
+        async def call(*args: Any) -> Any:
+            said = await real(*args)
+            written.append(name)
+            if len(written) == last:
+                raise Died
+            return said
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for module in (passage, verbs):
+            patch.setattr(module, "STRANDED", 50)
+        for name in ("put_schedule", "delete_schedule"):
+            patch.setattr(store, name, deadly(name))
+        with pytest.raises(Died):
+            kit.schedules.put("d", send(kit, queue=queue), every="2h")
+    said = kit.schedules.get("d")
+    assert said is not None
+    assert (said.next_at, bool(said.paused)) == (None, True)
+    until = clock.monotonic() + 30
+    while said.next_at is None and clock.monotonic() < until:
+        kit.worker(queues=["mail", "post"], burst=True).run()
+        said = kit.schedules.get("d") or said
+    assert kit.schedules.all() == [said]
+    assert (said.queue, said.paused, said.next_at) == (queue, None, said.anchor + timedelta(hours=2))

@@ -68,10 +68,9 @@ def only(found: list[Found], id: str) -> Found | None:
 def passing(record: ScheduleRecord) -> bool:
     """Whether it is on its way to another queue."""
     try:
-        definition = Definition.load(record.definition)
+        return Definition.load(record.definition).passing
     except SchemaMismatch:
         return False
-    return definition.leaving is not None or definition.coming is not None
 
 
 async def in_queue(kit: QueueKit, at: Entry, queue: str, id: str) -> Found | None:

@@ -1,7 +1,8 @@
 """A schedule that changes its queue, or is new: one record leaves, another comes, and at no moment may two fire.
 
 Steps, each written under compare-and-set: freeze the old record, write the new one that does not fire yet, delete the
-old one, let the new one fire. Whoever finds a step done goes on from it (docs/decisions/144).
+old one, let the new one fire. Whoever finds a step done goes on from it (docs/decisions/144), and if nobody does, the
+workers of its queue do a little later: until the last step a record's `next` says when (docs/decisions/157).
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from queuekit.domain.schedule import ScheduleRecord
-from queuekit.domain.scheduled import Definition, Passage
-from queuekit.producing.scheduling.editing import fires
+from queuekit.domain.scheduled import STRANDED, Definition, Passage
+from queuekit.producing.scheduling.editing import fires, store_now
 from queuekit.producing.scheduling.finding import Found, everywhere, in_queue
 from queuekit.producing.scheduling.gate import root
 from queuekit.producing.scheduling.root import scheduling
@@ -29,7 +30,8 @@ async def leave(found: Found, queue: str) -> None:
     """The first step: the record fires no more, and says where it goes. Raises Conflict if somebody was faster."""
     record = found.record
     definition = replace(Definition.load(record.definition), leaving=Passage(queue=queue, next=record.next))
-    frozen = replace(record, definition=definition.dump(), next=None)
+    stranded = await store_now(found.at, record.queue) + STRANDED
+    frozen = replace(record, definition=definition.dump(), next=stranded)
     await found.at.ask(partial(scheduling(found.at).put_schedule, record.queue, frozen))
 
 

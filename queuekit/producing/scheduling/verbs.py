@@ -13,7 +13,7 @@ from queuekit import clock, ids
 from queuekit.domain import names
 from queuekit.domain.redact import redact
 from queuekit.domain.schedule import ScheduleRecord
-from queuekit.domain.scheduled import Definition, Layer, Mark, Passage
+from queuekit.domain.scheduled import STRANDED, Definition, Layer, Mark, Passage
 from queuekit.domain.timetable import Timetable
 from queuekit.domain.values import JSON
 from queuekit.errors import Conflict, InvalidOption, JobNotFound, Moved, StoreError
@@ -199,7 +199,8 @@ async def created(
         if next_at is None and not may_be_over:
             raise InvalidOption(f"schedule {id!r} {over(make.timetable, 0)}")
         coming = Passage(queue="", next=now if at_once else next_at)
-        record = ScheduleRecord(id=id, queue=queue, definition=replace(make, anchor=anchor, coming=coming).dump())
+        begun = replace(make, anchor=anchor, coming=coming)
+        record = ScheduleRecord(id=id, queue=queue, definition=begun.dump(), next=now + STRANDED)
         try:
             written = await entry.ask(partial(scheduling(entry).put_schedule, queue, record))
             return await passage.confirmed(kit, at, Found(begin, entry, written))

@@ -27,7 +27,10 @@ def view(record: ScheduleRecord) -> Schedule:
         "fired": record.fired, "skipped": record.skipped,
     }  # fmt: skip
     try:
-        return Schedule(**known, **_defined(Definition.load(record.definition)))
+        definition = Definition.load(record.definition)
+        if definition.passing:
+            known["next_at"] = None  # that is no slot
+        return Schedule(**known, **_defined(definition))
     except SchemaMismatch as error:
         return Schedule(**known, task="", rule={}, origin="operator", paused=None, problem=str(error))
 
