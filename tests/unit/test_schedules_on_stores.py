@@ -219,4 +219,5 @@ def test_a_worker_ends_what_a_dead_process_began(
         kit.worker(queues=["mail", "post"], burst=True).run()
         said = kit.schedules.get("d") or said
     assert kit.schedules.all() == [said]
+    assert said.anchor is not None
     assert (said.queue, said.paused, said.next_at) == (queue, None, said.anchor + timedelta(hours=2))
