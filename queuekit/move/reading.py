@@ -18,6 +18,7 @@ from queuekit.domain.job import ERRORS_KEPT, LOGS_KEPT, PRIORITY_MAX, JobRecord,
 from queuekit.domain.moving import HeldKey, Parcel
 from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.state import Line, State
+from queuekit.domain.timetable.cadence import LAST_MOMENT
 from queuekit.errors import InvalidName, PayloadError
 from queuekit.move.records import ALWAYS, FIELDS, UNIQUE, VERSION
 
@@ -135,6 +136,15 @@ def _count(value: object, name: str) -> int:
     return _int(value, name)
 
 
+def _moment(least: int) -> Callable[[object, str], int]:
+    def read(value: object, name: str) -> int:
+        if not least <= _int(value, name) <= LAST_MOMENT:
+            raise _wrong(name, f"a moment before the year 9999, in ms from {least}", value)
+        return _int(value, name)
+
+    return read
+
+
 def _bytes(value: object, name: str) -> bytes:
     if type(value) is str:
         try:
@@ -227,7 +237,8 @@ _READERS: Final[dict[str, Callable[[object, str], object]]] = {f.name: _BY_TYPE[
     "errors": _many(ERRORS_KEPT),
     "keep": _member(_label, 'a retention, as "1000/3600000"'),
 }
+# A rev is the moment of a write, or one more than the rev before: near 2^53 another write of it would not be seen.
 _SCHEDULE: Final[dict[str, Callable[[object, str], object]]] = {
-    "queue": _named(names.queue_name), "id": _named(names.schedule_id), "definition": _bytes, "rev": _count,
-    "next": _int, "fired": _count, "skipped": _count, "last_job": _text,
+    "queue": _named(names.queue_name), "id": _named(names.schedule_id), "definition": _bytes, "rev": _moment(1),
+    "next": _moment(0), "fired": _count, "skipped": _count, "last_job": _text,
 }  # fmt: skip

@@ -12,6 +12,7 @@ from queuekit.domain.job import JobSpec
 from queuekit.domain.outcome import Op
 from queuekit.domain.schedule import Firing, ScheduleRecord
 from queuekit.domain.state import State
+from queuekit.domain.timetable.cadence import LAST_MOMENT
 from queuekit.errors import PayloadTooLarge, Unsupported
 from queuekit.move.exporter import export
 from queuekit.move.importer import Planned, compare_schedules
@@ -226,7 +227,13 @@ async def test_what_a_store_does_not_give_back_is_damaged(clock: Clock) -> None:
     ("change", "says"),
     [
         ({"colour": 1}, "unknown field 'colour'"),
-        ({"rev": -1}, "rev is -1, not 0 or more"),
+        ({"rev": -1}, "rev is -1, not a moment"),
+        ({"rev": 0}, "rev is 0, not a moment"),  # none is stored
+        ({"rev": 2**53 - 2}, "rev is 9007199254740990, not a moment before the year 9999"),
+        ({"rev": 2**60}, "rev is .*, not a whole number below"),
+        ({"rev": 1.5}, "rev is 1.5, not a whole number"),
+        ({"next": -1}, "next is -1, not a moment"),
+        ({"next": LAST_MOMENT + 1}, "next is 253370764800001, not a moment before the year 9999"),
         ({"next": "soon"}, "next is 'soon', not a whole number"),
         ({"definition": 5}, "definition is 5, not text"),
         ({"queue": "b"}, "of the queue 'b', but stands under empty"),
@@ -241,6 +248,17 @@ async def test_a_line_that_another_program_wrote_is_refused(clock: Clock, change
     said[line]["schedule"] |= change
     with pytest.raises(Damaged, match=f"^line {line + 1}: .*{says}"):
         Text(resummed([json.dumps(one).encode() for one in said])).contents  # noqa: B018
+
+
+async def test_what_a_clock_far_ahead_wrote_comes_in(clock: Clock) -> None:
+    one, two = store(clock), store(clock)
+    clock.ms += 2 * 365 * 86_400_000
+    await one.put_schedule(Q, _record("ahead", next=clock.ms))
+    await one.put_schedule(Q, _record("last", next=LAST_MOMENT))
+    text, _ = await exported(one)
+    clock.ms -= 2 * 365 * 86_400_000
+    assert (await bring(two, text)).schedules == Planned(new=2)
+    assert await two.schedules(Q) == await one.schedules(Q)
 
 
 @pytest.mark.parametrize("field", ["id", "definition", "rev"])
