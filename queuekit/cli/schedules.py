@@ -283,6 +283,8 @@ def _state(schedule: Schedule) -> str:
         return schedule.problem
     if schedule.paused is not None:
         return f"paused: {schedule.paused}" if schedule.paused else "paused"
+    if schedule.put_off:
+        return "put off by a clock that was ahead: resume it"
     if schedule.next_at is None:
         return "over"
     return f"late: does a worker take queue {schedule.queue}?" if late(schedule) else ""

@@ -75,6 +75,16 @@ class Schedule:
 
         return coming(self, self._definition, n)
 
+    @property
+    def put_off(self) -> bool:
+        """Whether the store's clock was far ahead for a while, so that it passed over slots that are still to come.
+
+        By this host's clock. Putting, declaring or resuming it sets it right.
+        """
+        from queuekit.producing.scheduling.view import put_off
+
+        return put_off(self, self._definition, clock.now_ms())
+
     def to_dict(self) -> dict[str, JSON]:
         """Plain JSON, datetimes as ISO 8601."""
         said: dict[str, JSON] = {}
@@ -149,7 +159,10 @@ class Schedules:
         return await self._kit.arun(lambda at: verbs.pause(self._kit, at, id, reason))
 
     def resume(self, id: str) -> bool:
-        """Let it go on with the next slot to come; those of the pause are not missed. False: it is not paused."""
+        """Let it go on with the next slot to come; those of the pause are not missed. False: it is not paused.
+
+        One that is `put_off` goes on with its next slot too, paused or not.
+        """
         from queuekit.producing.scheduling import verbs
 
         return self._kit.run(lambda at: verbs.resume(self._kit, at, id))

@@ -368,3 +368,17 @@ def test_a_slot_that_nobody_fires_is_told_where_one_looks(declared: Shell, monke
         declared("schedules", "pause", name)
     assert "late" not in declared("schedules", "list").out
     assert declared("health").code == 0
+
+
+def test_a_schedule_that_a_clock_far_ahead_put_off_is_told_and_set_right(declared: Shell) -> None:
+    right = {one["id"]: one["next_at"] for one in declared("schedules", "list", "--json").json}
+    with closing(sqlite3.connect(declared.folder / "queue.db")) as file, file:
+        file.execute("UPDATE schedules SET next = next + ?", [2 * 365 * 86_400_000])
+    assert declared("schedules", "list").out.count("put off by a clock that was ahead: resume it") == 3
+    assert "put off" in declared("schedules", "show", "tick").out
+    assert declared("schedules", "resume", "tick").out.startswith("resumed mail/tick: next 20")
+    app = app_with(declared, DECLARED)
+    assert "would be written: night" in declared("schedules", "sync", app, "--dry-run").out
+    assert sorted(declared("schedules", "sync", app, "--json").json["written"]) == ["digest", "night"]
+    assert {one["id"]: one["next_at"] for one in declared("schedules", "list", "--json").json} == right
+    assert "put off" not in declared("schedules", "list").out

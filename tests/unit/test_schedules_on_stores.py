@@ -14,6 +14,7 @@ import pytest
 
 from queuekit import QueueKit, clock, ids
 from queuekit.domain.schedule import Firing
+from queuekit.domain.scheduled import Definition
 from queuekit.errors import Conflict
 from queuekit.producing.scheduling import declaring, passage, verbs
 from queuekit.store.direct import direct
@@ -221,3 +222,28 @@ def test_a_worker_ends_what_a_dead_process_began(
     assert kit.schedules.all() == [said]
     assert said.anchor is not None
     assert (said.queue, said.paused, said.next_at) == (queue, None, said.anchor + timedelta(hours=2))
+
+
+def test_a_clock_that_was_far_ahead_puts_no_schedule_off(kit: QueueKit) -> None:
+    kit.schedule("declared", send(kit), every="1h")
+    kit.run(lambda at: declaring.declare_schedules(kit, at, ["mail"]))
+    for name in ("put", "resumed"):
+        kit.schedules.put(name, send(kit), every="1h")
+    store: Any = kit.blocking_store()
+    right, two_years = direct(store.schedules("mail")), 2 * 365 * 86_400_000
+    for record in right:
+        ahead = record.next + two_years
+        jobs = (Definition.load(record.definition).job(record.id, ahead),)
+        (fired,) = direct(store.fire("mail", [Firing(id=record.id, rev=record.rev, next_at=ahead + 1, jobs=jobs)]))
+        assert fired.no is None
+    assert kit.run(lambda at: declaring.compared(kit, at)).written == ["declared"]
+    kit.run(lambda at: declaring.declare_schedules(kit, at, ["mail"]))
+    kit.schedules.put("put", send(kit), every="1h")
+    assert kit.schedules.resume("resumed")
+    mended = direct(store.schedules("mail"))
+    assert [record.next for record in mended] == [record.next for record in right]
+    assert direct(store.due("mail", 0)).next_at == min(record.next for record in right)
+    assert kit.run(lambda at: declaring.declare_schedules(kit, at, ["mail"])).unchanged == ["declared"]
+    kit.schedules.put("put", send(kit), every="1h")
+    assert not kit.schedules.resume("resumed")
+    assert direct(store.schedules("mail")) == mended

@@ -19,7 +19,7 @@ from queuekit.producing.access import Entry
 from queuekit.producing.schedules import Schedule
 from queuekit.producing.scheduling import finding, verbs
 from queuekit.producing.scheduling.declared import Declaration, declarations
-from queuekit.producing.scheduling.editing import rewritten
+from queuekit.producing.scheduling.editing import astray, mended, rewritten, store_now
 from queuekit.producing.scheduling.finding import Found
 from queuekit.producing.scheduling.gate import fires_here
 from queuekit.producing.scheduling.root import Root, schedules_in, scheduling
@@ -46,7 +46,7 @@ async def declare_schedules(kit: QueueKit, at: Entry, queues: Collection[str] | 
     """Write the declared schedules of these queues (None: of all) whose declaration is not the stored one.
 
     Raises ConfigError for a declaration that cannot be, Unsupported where schedules are declared and the store keeps
-    none. *Cost* one round trip a queue and hundred schedules; O(queues) once for what is new.
+    none. *Cost* one round trip a queue, one a queue and hundred schedules; O(queues) once for what is new.
     """
     wanted = declarations(kit, queues)
     answer = Written()
@@ -81,10 +81,11 @@ async def compared(kit: QueueKit, at: Entry) -> Written:
     for queue in dict.fromkeys(one.queue for one in wanted):
         mine = [one for one in wanted if one.queue == queue]
         stored = await _stored(at, queue, [one.id for one in mine])
+        now = await store_now(at, queue) if stored else 0
         for one in mine:
             layer, record = one.layer(kit), stored.get(one.id)
             try:
-                same = record is not None and _same(record, layer)
+                same = record is not None and _same(record, layer, now)
                 if record is not None and not same:
                     _not_anothers(record, layer)
                 (answer.unchanged if same else answer.written).append(one.id)
@@ -128,12 +129,13 @@ async def _declare(
 ) -> None:
     """All of one queue."""
     stored = await _stored(at, queue, [one.id for one in mine])
+    now = await store_now(at, queue) if stored else 0
     missing = [one.id for one in mine if one.id not in stored]
     elsewhere = await _elsewhere(kit, at, missing) if missing else {}
     for one in mine:
         record = stored.get(one.id)
         try:
-            if record is not None and _same(record, layers[one.id]):
+            if record is not None and _same(record, layers[one.id], now):
                 answer.unchanged.append(one.id)
                 continue
             begin = Root(kit.access, at)
@@ -176,7 +178,7 @@ async def _declared(kit: QueueKit, at: Entry, one: Declaration, layer: Layer, fo
 
 def _redeclared(layer: Layer, record: ScheduleRecord, before: Definition, now: int) -> ScheduleRecord | None:
     if before.declared is not None and before.declared.digest == layer.digest:
-        return None
+        return mended(record, before, now)
     return rewritten(record, before, before.redeclared(layer), now)
 
 
@@ -191,9 +193,10 @@ def _not_anothers(record: ScheduleRecord, layer: Layer) -> None:
         )
 
 
-def _same(record: ScheduleRecord, layer: Layer) -> bool:
+def _same(record: ScheduleRecord, layer: Layer, now: int) -> bool:
+    """Whether it is there as it is declared, and has the next slot that its rule says: nothing is to be written."""
     definition = Definition.load(record.definition)
-    if definition.leaving is not None or definition.coming is not None:
+    if definition.passing or astray(record, definition, now):
         return False
     return definition.declared is not None and definition.declared.digest == layer.digest
 

@@ -1,10 +1,11 @@
 """Changes of stored schedules: read, edited, written if nobody wrote between, and again until it is so.
 
-What `next` becomes with an edit is decided here; the rest of an edit stands with its verb.
+What `next` becomes with an edit, and whether it is where it should be, is decided here; the rest stands with the verb.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from typing import Final, TypeAlias
 from queuekit import clock
 from queuekit.domain.schedule import ScheduleRecord
 from queuekit.domain.scheduled import MANUAL, Definition
-from queuekit.errors import Conflict, Moved
+from queuekit.errors import Conflict, Moved, SchemaMismatch
 from queuekit.producing import seeking
 from queuekit.producing.access import Entry
 from queuekit.producing.scheduling.finding import Found
@@ -22,6 +23,8 @@ from queuekit.producing.scheduling.root import Root, scheduling
 
 Change: TypeAlias = Callable[[ScheduleRecord, Definition, int], ScheduleRecord | None]
 
+_log = logging.getLogger("queuekit")
+AHEAD: Final = 86_400_000  # ms: a clock that was set back by less may have fired what lies between (decision 156)
 _TRIES: Final = 50  # of a compare-and-set; each loser means that somebody else's write, or a firing, was kept
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25  # seconds
 
@@ -108,18 +111,46 @@ def rewritten(record: ScheduleRecord, before: Definition, after: Definition, now
     """The record with an edited definition. Its next slot stays where the rule does; so does one that is due now and
     is a slot of the new rule too. Else it is the first one to come of the new rule.
     """
+    after = _anchored(after, now)
     if not fires(after):
         next_at = None
-    elif fires(before) and before.rule == after.rule and before.anchor == after.anchor:
-        next_at = record.next
     else:
-        next_at = _next(record, after, now, resumed=not fires(before))
+        stays = fires(before) and before.rule == after.rule and before.anchor == after.anchor
+        right = stays and not astray(record, after, now)
+        next_at = record.next if right else _next(record, after, now, resumed=not fires(before))
     return replace(record, definition=after.dump(), next=next_at)
 
 
 def fires(definition: Definition) -> bool:
     """Whether it fires at all: it is not paused, and not on its way to another queue."""
-    return definition.paused is None and definition.leaving is None and definition.coming is None
+    return definition.paused is None and not definition.passing
+
+
+def astray(record: ScheduleRecord, definition: Definition, now: int) -> bool:
+    """Whether its next slot is not the rule's: it lies behind one that is more than a day to come, which only a clock
+    that was further ahead than that can have passed over. `now` is the store's.
+    """
+    far = now + AHEAD
+    if not fires(definition) or (record.next is not None and record.next <= far):
+        return False
+    try:
+        table = definition.timetable
+    except SchemaMismatch:
+        return False
+    if table.count is not None and record.fired >= table.count:
+        return False
+    slot = _behind(record, _anchored(definition, now), far)
+    return slot is not None and (record.next is None or slot < record.next)
+
+
+def mended(record: ScheduleRecord, definition: Definition, now: int) -> ScheduleRecord | None:
+    """The record with the slot that its rule says, None where it has that."""
+    if not astray(record, definition, now):
+        return None
+    wanted = rewritten(record, definition, definition, now)
+    _log.warning("schedule %s of queue %s: its next slot was %s, since a clock was far ahead for a while; it is %s now",
+                 record.id, record.queue, _shown(record.next), _shown(wanted.next))  # fmt: skip
+    return wanted
 
 
 def _next(record: ScheduleRecord, definition: Definition, now: int, *, resumed: bool) -> int | None:
@@ -129,11 +160,24 @@ def _next(record: ScheduleRecord, definition: Definition, now: int, *, resumed: 
     if due is not None and due <= now and table.after(due - 1, anchor) == due:
         return due
     fired = _fired(record)
+    known = fired if fired <= now + AHEAD else 0
     if not resumed:
         first = table.first(now, anchor)  # a start a moment ago counts as now; what has fired does not
-        if first is None or first > max(now, fired) or record.fired == 0 or 0 < fired < first:
+        if first is None or first > max(now, known) or record.fired == 0 or 0 < known < first:
             return first
-    return table.after(max(now, fired), anchor)
+    return _behind(record, definition, max(now, known))
+
+
+def _behind(record: ScheduleRecord, definition: Definition, moment: int) -> int | None:
+    """The first slot behind a moment, but the one that made the last job: it may have fired under a clock far ahead."""
+    table, anchor = definition.timetable, definition.anchor
+    slot = table.after(moment, anchor)
+    return table.after(slot, anchor) if slot is not None and slot == _fired(record) else slot
+
+
+def _anchored(definition: Definition, now: int) -> Definition:
+    """With an anchor that is no moment to come: a clock far ahead gave it."""
+    return definition if definition.anchor <= now + AHEAD else replace(definition, anchor=now - now % 1000)
 
 
 def _fired(record: ScheduleRecord) -> int:
@@ -145,3 +189,7 @@ def _fired(record: ScheduleRecord) -> int:
         return clock.to_ms(datetime.fromisoformat(slot))
     except ValueError:
         return 0
+
+
+def _shown(slot: int | None) -> str:
+    return "none" if slot is None else clock.to_datetime(slot).isoformat()

@@ -24,7 +24,7 @@ from queuekit.producing.newjob import NewJob
 from queuekit.producing.person import who
 from queuekit.producing.schedules import Schedule
 from queuekit.producing.scheduling import finding, passage
-from queuekit.producing.scheduling.editing import Change, Passing, Ways, edit, fires, rewritten, store_now
+from queuekit.producing.scheduling.editing import Change, Passing, Ways, edit, fires, mended, rewritten, store_now
 from queuekit.producing.scheduling.finding import Found
 from queuekit.producing.scheduling.forms import form_of, over
 from queuekit.producing.scheduling.gate import root
@@ -102,7 +102,7 @@ async def pause(kit: QueueKit, at: Entry, id: str, reason: str = "", *, by: str 
 async def resume(kit: QueueKit, at: Entry, id: str) -> bool:
     def change(record: ScheduleRecord, definition: Definition, now: int) -> ScheduleRecord | None:
         if definition.paused is None:
-            return None
+            return mended(record, definition, now)
         return rewritten(record, definition, replace(definition, paused=None), now)
 
     return await _apply(kit, at, id, change)
@@ -255,7 +255,7 @@ def _say_declared(kit: QueueKit, id: str) -> None:
 def _put_over(layer: Layer, record: ScheduleRecord, before: Definition, now: int) -> ScheduleRecord | None:
     after = before.overridden(layer)
     if _content(before.override) == _content(after.override):
-        return None
+        return mended(record, before, now)
     wanted = rewritten(record, before, after, now)
     if wanted.next is None:
         would_be = wanted if fires(after) else rewritten(record, before, replace(after, paused=None), now)

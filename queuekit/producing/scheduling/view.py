@@ -14,6 +14,7 @@ from queuekit.domain.timetable import Timetable
 from queuekit.domain.values import JSON
 from queuekit.errors import InvalidOption, SchemaMismatch
 from queuekit.producing.schedules import Schedule
+from queuekit.producing.scheduling.editing import astray
 from queuekit.producing.snapshot import value_of
 
 MOST: Final = 1000  # moments of a preview
@@ -33,6 +34,17 @@ def view(record: ScheduleRecord) -> Schedule:
         return Schedule(**known, **_defined(definition))
     except SchemaMismatch as error:
         return Schedule(**known, task="", rule={}, origin="operator", paused=None, problem=str(error))
+
+
+def put_off(schedule: Schedule, definition: Definition | None, now: int) -> bool:
+    """Whether its next slot lies where only a clock far ahead can have put it, as far as this host's clock tells."""
+    if definition is None:
+        return False
+    record = ScheduleRecord(
+        id=schedule.id, queue=schedule.queue, definition=b"", fired=schedule.fired, last_job=schedule.last_job,
+        next=None if schedule.next_at is None else clock.to_ms(schedule.next_at),
+    )  # fmt: skip
+    return astray(record, definition, now)
 
 
 def coming(schedule: Schedule, definition: Definition | None, n: int) -> list[datetime]:
