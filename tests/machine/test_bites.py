@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.timeout(PATIENCE), pytest.mark.store("model")]
 RUNS = 80  # until one is found
 STALL = 500  # ms
 AGREES = 10
+TRIES = 8
 
 
 class SameToken(ModelStore):
@@ -274,20 +275,29 @@ def against_the_model(kind: type[ModelStore], tally: Tally) -> Callable[[bool], 
     return begin
 
 
+def found(kind: type[ModelStore], *, moving: bool = False) -> bool:
+    """Whether the runs show it. They are the same ones each time: made again only where some came to no verdict."""
+    tally = Tally()
+    for _ in range(TRIES):
+        tally = Tally()
+        try:
+            drive(against_the_model(kind, tally), kind.__name__, RUNS, moving=moving)
+        except Difference:
+            print(tally)
+            return True
+        if not tally.given_up:
+            return False
+    pytest.fail(f"this machine is too slow to compare times: {tally}")
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_promise_is_found(kind: type[ModelStore]) -> None:
-    tally = Tally()
-    with pytest.raises(Difference):
-        drive(against_the_model(kind, tally), kind.__name__, RUNS)
-    print(tally)
+    assert found(kind)
 
 
 @pytest.mark.parametrize("kind", MOVING)
 def test_a_broken_promise_of_a_mover_is_found(kind: type[ModelStore]) -> None:
-    tally = Tally()
-    with pytest.raises(Difference):
-        drive(against_the_model(kind, tally), kind.__name__, RUNS, moving=True)
-    print(tally)
+    assert found(kind, moving=True)
 
 
 def test_the_model_agrees_with_itself_while_it_moves() -> None:
