@@ -145,8 +145,10 @@ async def test_hooks_are_told_what_happened_and_cannot_break_it(
             drained.set()
         raise RuntimeError("a hook that raises")
 
+    behind: list[str] = []
     for event in ("active", "completed", "failed", "retrying", "drained"):
         kit.on(event, remember)
+        kit.on(event, lambda fact: behind.append(fact.event))
 
     @kit.task(attempts=2, backoff=Backoff.fixed(0.05))
     async def twice(ctx: JobContext) -> None:
@@ -167,6 +169,7 @@ async def test_hooks_are_told_what_happened_and_cannot_break_it(
             await asyncio.wait_for(drained.wait(), WAIT)
             drained.clear()
     assert told == [("active", State.ACTIVE, None), ("completed", State.COMPLETED, None), ("drained", None, None)]
+    assert behind == [event for event, _, _ in told + facts]  # nor keep it from the next hook
     assert [fact for fact in facts if fact[0] != "drained"] == [
         ("active", State.ACTIVE, None),
         ("retrying", State.DELAYED, "run 1"),

@@ -17,6 +17,7 @@ from redis import exceptions as rx
 from queuekit import clock
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+WAIT = 10.0  # seconds, for what comes at once
 
 
 async def no_handshake(made: Any) -> None:
@@ -31,8 +32,11 @@ def connection(port: int, **more: Any) -> Any:
 
 async def spoiled(line: Any) -> None:
     """Until the loop has seen it."""
-    while line.usable():  # noqa: ASYNC110  no event tells it
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT
+    while line.usable() and loop.time() < until:  # noqa: ASYNC110  no event tells it
         await asyncio.sleep(0)
+    assert not line.usable()
 
 
 @asynccontextmanager

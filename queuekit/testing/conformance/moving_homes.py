@@ -130,6 +130,19 @@ async def test_a_queue_that_is_not_here_gives_nothing(
     assert await counted(mover) == {State.WAITING: 1, State.DELAYED: 1}
 
 
+async def test_a_queue_that_leaves_takes_what_ended_and_promotes_nothing(harness: Harness, mover: MovingStore) -> None:
+    await Producer(mover).put("a", spec("b", delay=MINUTE))
+    worker = Worker(mover)
+    job = await worker.take("a")
+    await leave(harness, mover)
+    await harness.advance(2 * MINUTE)
+
+    reply = await worker.exchange([done(job)], 9)
+
+    assert (reply.claims, reply.more, reply.home) == ([], False, MOVING)
+    assert await counted(mover) == {State.COMPLETED: 1, State.DELAYED: 1}
+
+
 async def test_a_queue_that_is_open_gives_work_while_jobs_still_come(mover: MovingStore) -> None:
     await Producer(mover).put("a", "b")
     await mover.authority(Q, 1, BY, HERE, FAR)
