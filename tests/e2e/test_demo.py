@@ -73,6 +73,7 @@ def expected(tree: Path) -> dict[str, Any]:
 
 
 def test_totals_are_those_of_other_programs(store_env: dict[str, str], tree: Path, expected: dict[str, Any]) -> None:
+    before = _queues(store_env)
     done = subprocess.run(
         [QUEUEKIT, "demo", str(tree), "--json"], env=store_env, capture_output=True, text=True, timeout=100, check=False
     )
@@ -93,12 +94,13 @@ def test_totals_are_those_of_other_programs(store_env: dict[str, str], tree: Pat
     assert 0 < got["retried"] < expected["files"] / 5
     assert len(got["workers"]) == 2
     assert sum(got["workers"].values()) == expected["files"]
-    _nothing_is_left(store_env)
+    assert _queues(store_env) == before  # nothing is left
 
 
 def test_totals_are_the_same_after_a_worker_was_killed(
     store_env: dict[str, str], tree: Path, expected: dict[str, Any]
 ) -> None:
+    before = _queues(store_env)
     with subprocess.Popen(  # the pause: long enough to be hit in mid-work
         [QUEUEKIT, "demo", str(tree), "--pause", "150ms", "--json"],
         env=store_env,
@@ -114,7 +116,7 @@ def test_totals_are_the_same_after_a_worker_was_killed(
     assert {name: got[name] for name in expected} == expected
     assert sum(got["workers"].values()) == expected["files"]
     assert f"worker {victim} died (signal 9)" in err
-    _nothing_is_left(store_env)
+    assert _queues(store_env) == before  # nothing is left
 
 
 def test_the_report_for_people_tells_the_same(
@@ -162,6 +164,7 @@ def test_workers_that_all_died_are_replaced(clean_env: dict[str, str], tree: Pat
 
 
 def test_a_demo_that_is_told_to_stop_removes_its_queue(store_env: dict[str, str], tree: Path) -> None:
+    before = _queues(store_env)
     with subprocess.Popen(
         [QUEUEKIT, "demo", str(tree), "--pause", "150ms"], env=store_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as demo:
@@ -169,7 +172,7 @@ def test_a_demo_that_is_told_to_stop_removes_its_queue(store_env: dict[str, str]
         demo.send_signal(signal.SIGINT)
         _, err = demo.communicate(timeout=60)
     assert (demo.returncode, b"Traceback" in err) == (130, False)
-    _nothing_is_left(store_env)
+    assert _queues(store_env) == before  # nothing is left
 
 
 def test_an_empty_folder_is_refused_and_memory_becomes_a_file(clean_env: dict[str, str], tmp_path: Path) -> None:
@@ -204,7 +207,12 @@ def _first_worker_at_work(pid: int) -> int:
     raise AssertionError("the demo started no workers")
 
 
-def _nothing_is_left(env: dict[str, str]) -> None:
-    for namespace in ("queuekit", "queuekit-demo"):
-        listed = subprocess.check_output([QUEUEKIT, "-n", namespace, "queues", "list", "--json"], env=env, text=True)
-        assert json.loads(listed) == []
+def _queues(env: dict[str, str]) -> list[tuple[str, str, int]]:
+    """Whose queues the store has, and their waiting jobs: of other tests too, which name no namespace."""
+    return [
+        (space, queue["name"], queue["waiting"])
+        for space in ("queuekit", "queuekit-demo")
+        for queue in json.loads(
+            subprocess.check_output([QUEUEKIT, "-n", space, "queues", "list", "--json"], env=env, text=True)
+        )
+    ]
