@@ -96,8 +96,8 @@ class Firer:
             nexts[0] = due.now if len(records) > LOOK else due.now + AGAIN
         if len(records) > LOOK:
             nexts.append(due.now)
-        stranded = list[ScheduleRecord]()
-        fit = [record for record in records[:LOOK] if not self._strands(record, stranded)]
+        stranded = [record for record in records[:LOOK] if self._passes(record)]
+        fit = [record for record in records[:LOOK] if not self._passes(record)] if stranded else records[:LOOK]
         plans = [plan for record in fit if (plan := self._planned(record)) is not None]
         if plans and not self._stopped():
             await self._overlaps(plans)
@@ -167,15 +167,12 @@ class Firer:
         self._read[record.id] = (record.definition, definition)
         return definition
 
-    def _strands(self, record: ScheduleRecord, stranded: list[ScheduleRecord]) -> bool:
-        """Whether somebody began to write it, or to change its queue, and died before it could fire: kept apart."""
+    def _passes(self, record: ScheduleRecord) -> bool:
+        """Whether somebody began to write it, or to change its queue, and died before it could fire."""
         try:
-            if not self._definition(record).passing:
-                return False
+            return self._definition(record).passing
         except QueueKitError:
             return False  # told when it is planned
-        stranded.append(record)
-        return True
 
     async def _settled(self, record: ScheduleRecord) -> bool:
         """End what that one began; whether there is something new to look at. *Cost* O(queues)."""

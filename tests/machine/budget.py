@@ -21,6 +21,7 @@ STEPS: Final = 40  # of one run
 ROUND: Final = 20  # runs between two looks at the clock
 SHRINKING: Final = 60 + SECONDS / 4  # seconds at most, to cut down a run that failed
 PATIENCE: Final = 300 + 3 * SECONDS  # seconds until a test counts as hung
+TRIES: Final = 8  # of runs that came to no verdict
 Begin = Callable[[bool], Duel]
 
 

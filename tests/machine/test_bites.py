@@ -23,13 +23,12 @@ from queuekit.testing.machine.side import Side, Slow
 from queuekit.testing.machine.steps import Put
 from queuekit.testing.model import ModelStore
 from tests.contract.harness_model import ModelHarness
-from tests.machine.budget import PATIENCE, check, drive
+from tests.machine.budget import PATIENCE, TRIES, check, drive
 
 pytestmark = [pytest.mark.timeout(PATIENCE), pytest.mark.store("model")]
 RUNS = 80  # until one is found
 STALL = 500  # ms
 AGREES = 10
-TRIES = 8
 
 
 class SameToken(ModelStore):
@@ -331,18 +330,6 @@ class StalledHarness(ModelHarness):
         self.held.setattr(clock, "monotonic", lambda: monotonic() + STALL / 1000)
 
 
-class StalledStore(ModelStore):
-    """A store whose first answer is half a second on its way."""
-
-    stall: Callable[[], None] | None = None
-
-    async def ping(self) -> Pong:
-        told = await super().ping()
-        if self.stall is not None:
-            self.stall()
-        return told
-
-
 def put(n: int) -> Put:
     return Put(op=Op("p", n), jobs=(JobSpec(id=f"{n}", task="s", body=b"{}"),))
 
@@ -358,11 +345,15 @@ def test_a_machine_that_stands_still_is_no_difference(nth: int, monkeypatch: pyt
 
 
 def test_a_machine_that_stands_still_as_it_begins_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    harness = StalledHarness(monkeypatch, 0)
-    monkeypatch.setattr(StalledStore, "stall", lambda _: harness.stall())
-    harness.make = lambda blocking, options: StalledStore(  # type: ignore[method-assign]  # this one's first answer
-        harness.world, namespace=options.namespace, blocking=blocking, limit=options.payload_limit
-    )
+    harness, ping = StalledHarness(monkeypatch, 0), ModelStore.ping
+
+    async def slow(self: ModelStore) -> Pong:
+        told = await ping(self)
+        if self.world is harness.world:
+            harness.stall()
+        return told
+
+    monkeypatch.setattr(ModelStore, "ping", slow)
     tally = Tally()
     duel = Duel([Side(harness, faults=False), Side(ModelHarness(), faults=False)], tally=tally)
     duel.do(put(9))

@@ -9,7 +9,7 @@ import pytest
 
 from queuekit.testing.machine import replay
 from queuekit.testing.machine.duel import Plan, Tally
-from tests.machine.budget import PATIENCE, check, drive, too_slow
+from tests.machine.budget import PATIENCE, TRIES, check, drive, too_slow
 from tests.machine.kept import KEPT
 from tests.machine.sides import duels, maker
 
@@ -37,7 +37,6 @@ CASES = (
     Case(("mongo",), 3, moving=True),
 )  # fmt: skip
 STORES = ("sqlite", "redis", "mongo")
-TRIES = 8
 
 
 def cases() -> list[Any]:

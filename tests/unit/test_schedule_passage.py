@@ -82,6 +82,14 @@ def dies(monkeypatch: pytest.MonkeyPatch, at: int, *, written: bool) -> list[str
     return begun
 
 
+def dead(world: TestKit, monkeypatch: pytest.MonkeyPatch, at: int, *, written: bool) -> None:
+    """A version that declares the queue `new` was started, and its process has died at its write number `at`."""
+    with monkeypatch.context() as patch:
+        dies(patch, at, written=written)
+        with pytest.raises(Died):
+            declare(Version(world, "new").kit, "new")
+
+
 def begin(world: TestKit, *, paused: bool = False) -> ScheduleRecord:
     """One that has fired once, and whose second slot is due."""
     first = Version(world, "old")
@@ -122,10 +130,7 @@ def test_whoever_dies_where_nothing_fires_twice_and_the_next_one_goes_on(
     world: TestKit, monkeypatch: pytest.MonkeyPatch, step: int, written: bool, paused: bool
 ) -> None:
     before = begin(world, paused=paused)
-    with monkeypatch.context() as patch:
-        dies(patch, step, written=written)
-        with pytest.raises(Died):
-            declare(Version(world, "new").kit, "new")
+    dead(world, monkeypatch, step, written=written)
     assert len(alive(world)) <= 1
     said = world.schedules.get("d")
     assert said is not None
@@ -146,10 +151,7 @@ def test_any_verb_goes_on_with_a_passage_somebody_left(
     world: TestKit, monkeypatch: pytest.MonkeyPatch, step: int, written: bool, verb: str
 ) -> None:
     before = begin(world)
-    with monkeypatch.context() as patch:
-        dies(patch, step, written=written)
-        with pytest.raises(Died):
-            declare(Version(world, "new").kit, "new")
+    dead(world, monkeypatch, step, written=written)
     old = Version(world, "old")
     job = old.kit.tasks()["send"].using(queue=records(world)[-1].queue).make()
     if verb == "pause":
@@ -237,10 +239,7 @@ def test_what_a_dead_process_began_is_ended_by_a_worker(
     world: TestKit, monkeypatch: pytest.MonkeyPatch, step: int, written: bool, paused: bool
 ) -> None:
     before = begin(world, paused=paused)
-    with monkeypatch.context() as patch:
-        dies(patch, step, written=written)
-        with pytest.raises(Died):
-            declare(Version(world, "new").kit, "new")
+    dead(world, monkeypatch, step, written=written)
     left = [one for one in records(world) if passing(one)]
     assert bool(left) == ((step, written) not in ((1, False), (STEPS, True)))
     worker, ran = bystander(world), list[str]()
@@ -260,10 +259,7 @@ def test_nobody_goes_on_with_what_its_writer_has_hardly_begun(
     world: TestKit, monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
     begin(world, paused=paused)
-    with monkeypatch.context() as patch:
-        dies(patch, 1, written=True)
-        with pytest.raises(Died):
-            declare(Version(world, "new").kit, "new")
+    dead(world, monkeypatch, 1, written=True)
     before = records(world)
     world.clock.travel(seconds=STRANDED / 1000 - 1)
     assert [job.id for job in bystander(world).drain()] == ["d@2026-11-22T10:00:00Z"]  # that had fired before
@@ -271,11 +267,7 @@ def test_nobody_goes_on_with_what_its_writer_has_hardly_begun(
 
 
 def test_a_new_schedule_whose_writer_died_is_ended_by_a_worker(world: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = Version(world, "new")
-    with monkeypatch.context() as patch:
-        dies(patch, 1, written=True)
-        with pytest.raises(Died):
-            declare(version.kit)
+    dead(world, monkeypatch, 1, written=True)
     worker = bystander(world)
     worker.drain()
     assert alive(world) == []
@@ -287,11 +279,7 @@ def test_a_new_schedule_whose_writer_died_is_ended_by_a_worker(world: TestKit, m
 
 
 def test_one_that_cannot_be_ended_stops_no_other(world: TestKit, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = Version(world, "new")
-    with monkeypatch.context() as patch:
-        dies(patch, 1, written=True)
-        with pytest.raises(Died):
-            declare(version.kit)
+    dead(world, monkeypatch, 1, written=True)
     worker = bystander(world)
     worker.schedules.put("e", worker.tasks()["send"].make(), every="1h")
     tries = list[str]()
