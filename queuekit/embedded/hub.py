@@ -99,7 +99,7 @@ class Hub:
         with self._cond:
             self._closed = True
             self._cond.notify_all()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # not where Ctrl-C came as it started: it ends at once
             self._thread.join(5)
         self.pool.close()
         if self._memory is not None:

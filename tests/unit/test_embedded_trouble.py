@@ -442,6 +442,21 @@ def test_a_forgotten_async_store_gives_its_thread_back(url: str) -> None:
     assert threads() == before
 
 
+def test_a_store_closes_when_ctrl_c_came_as_its_thread_started(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Thread.start` waits for the thread to tell that it runs: there a KeyboardInterrupt comes out of it."""
+    waits = backend.blocking(url, QUICKLY)
+    direct(waits.open())
+
+    def interrupted(thread: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            direct(waits.wait(["q"], 50))
+    direct(waits.close())
+
+
 def test_an_idle_worker_writes_nothing(store: EmbeddedStore, other_program: sqlite3.Connection) -> None:
     """Each write makes every process that waits look up: idle workers would keep each other awake."""
     direct(store.enqueue("q", [JobSpec(id="a", task="t", body=b"", delay=10**6)], Op("p", 1)))

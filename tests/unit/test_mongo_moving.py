@@ -502,6 +502,30 @@ def test_verbs_of_a_forgotten_mover_do_nothing(mover: MongoStore, make: Make) ->
     assert [job and job.state for job in direct(mover.get("q", ["a"]))] == [State.WAITING]
 
 
+def test_movers_of_one_store_do_not_end_each_others_transactions(mover: MongoStore) -> None:
+    """Between a session being named in the queue's document and its transaction, another call reads the document."""
+    port: Any = mover.room.port
+    bulk, command, ended, nested = port.bulk, port.command, list[object](), list[Standing]()
+
+    async def recorded(said: Any) -> Any:
+        if "killSessions" in said:
+            ended.append(said)
+        return await command(said)
+
+    async def met(room: str, writes: Any, apart: int = 0) -> Any:
+        done = await bulk(room, writes, apart)
+        if "sessions" in str(writes) and not nested:
+            nested.append(None)  # type: ignore[arg-type]  # only once
+            nested[:] = [direct(mover.authority("q", 3, "mover-2", Home.MOVING, FAR))]
+        return done
+
+    put(mover, "a")
+    port.bulk, port.command = met, recorded
+    with pytest.raises(Conflict):
+        go(mover, 3, Home.MOVING)
+    assert (ended, nested[0].conf.epoch) == ([], 3)
+
+
 def test_a_batch_whose_reply_was_lost_comes_in_once(mover: MongoStore) -> None:
     base = go(mover, 1, Home.ARRIVING, room=10).base
     take(mover, 1, 1, base, "a", "b")

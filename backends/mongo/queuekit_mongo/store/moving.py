@@ -37,6 +37,7 @@ async def atomic(room: Room, queue: str, work: Callable[[MongoPort], Awaitable[T
 
     async def tell(session: Any) -> None:
         if (queue, session) not in room.sessions:
+            room.own.add(session)  # first: what reads the document meanwhile must not take it for another mover's
             await room.port.bulk(QUEUES, [transit.session(room.names.queue(queue), session)])
             room.sessions.add((queue, session))
 
@@ -56,7 +57,7 @@ async def atomic(room: Room, queue: str, work: Callable[[MongoPort], Awaitable[T
 async def _end_sessions(room: Room, queue: str, by: str) -> None:
     """End the transactions of another mover, which has been killed or is taken over from."""
     doc = await queue_document(room.port, room, queue)
-    others = [one for one in doc.get("sessions", ()) if (queue, one) not in room.sessions]
+    others = [one for one in doc.get("sessions", ()) if one not in room.own]
     if others and doc.get("mover") != by:
         with contextlib.suppress(StoreUnavailable):  # not allowed: the server ends them by itself, later
             await room.port.command({"killSessions": [{"id": session} for session in others]})

@@ -148,6 +148,7 @@ class Room:
         self.replica = False  # change streams and transactions are there
         self.calls = Calls()
         self.marks: dict[str, Mark] = {}
+        self.own: set[Any] = set()  # sessions in which this store moved queues
         self.sessions: set[tuple[str, Any]] = set()  # (queue, session) that its document names as this mover's
         self.claimed: dict[str, int] = {}  # jobs this store claimed of each queue
         self.lane = ids.nonce()  # of what this store adds to totals
