@@ -6,6 +6,7 @@ import difflib
 import json as jsonlib
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +50,8 @@ def enqueue(
     text = _file(payload[1:]) if payload.startswith("@") else payload
     handle = kit.queue(queue).enqueue(task, _value(text, payload[:60]), **options)
     if wait is not None:
-        raise typer.Exit(_wait(handle, wait, as_json=session.json))
+        with exits.ended_by_ctrl_c() if session.only_asked else nullcontext():
+            raise typer.Exit(_wait(handle, wait, as_json=session.json))
     if session.json:
         screen.show_json({"id": handle.id, "queue": handle.queue, "ref": handle.ref, "created": handle.created})
     else:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Final, NoReturn
 
 from queuekit import errors
@@ -50,7 +52,21 @@ def at_once(code: int) -> NoReturn:
     For commands that are done: everything is closed, and nobody else's code was imported that might wait for its end.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # the reader has gone, or closed it
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # the reader has gone, or it prints just now
             stream.flush()
     logging.shutdown()
     os._exit(code)
+
+
+@contextlib.contextmanager
+def ended_by_ctrl_c() -> Iterator[None]:
+    """In this block, in which only a store is waited for, Ctrl-C ends the process.
+
+    A KeyboardInterrupt may come in the middle of `threading.Condition` or `Thread.start`: a lock stays held then, or is
+    let go twice, and what closes the store meets it.
+    """
+    before = signal.signal(signal.SIGINT, lambda number, frame: at_once(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

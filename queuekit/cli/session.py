@@ -129,7 +129,7 @@ class Session:
     @property
     def only_asked(self) -> bool:
         """Whether the command asked a store through a kit of our own, and no user's code was imported."""
-        return self._kit is not None and not self.imported
+        return self.host is None and self._kit is not None and not self.imported
 
     def store(self) -> JobStore:
         """The opened store, blocking."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,36 @@ def test_ctrl_c_ends_a_waiting_command(shell: Shell) -> None:
     until(lambda: shell("jobs", "list", "--json").json["jobs"], process)
     code, err = interrupted(process)
     assert (code, "Traceback" in err) == (130, False)
+
+
+IN_A_LOCK = """
+import os, signal, sys, threading
+from queuekit.cli.main import main
+
+def moment(frame, event, argument):
+    if frame.f_code is threading.Condition._acquire_restore.__code__ and "_wait" in callers(frame):
+        sys.settrace(None)
+        print("now", file=sys.stderr)
+        os.kill(os.getpid(), signal.SIGINT)
+
+def callers(frame):
+    while frame is not None:
+        yield frame.f_code.co_name
+        frame = frame.f_back
+
+sys.settrace(moment)
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_lock_ends_a_waiting_command(shell: Shell) -> None:
+    """A KeyboardInterrupt before `Condition.wait` has its lock back: what lets the lock go finds it free."""
+    arguments = ["enqueue", "mail", "send", '{"to": "a"}', "--wait", "1h"]
+    ended = subprocess.run(
+        [sys.executable, "-c", IN_A_LOCK, *arguments],
+        cwd=shell.folder, env=shell.env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (130, "now\n")
 
 
 def test_ctrl_c_ends_a_worker_that_waits_for_its_store(shell: Shell) -> None:
