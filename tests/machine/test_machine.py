@@ -9,7 +9,7 @@ import pytest
 
 from queuekit.testing.machine import replay
 from queuekit.testing.machine.duel import Plan, Tally
-from tests.machine.budget import PATIENCE, TRIES, check, drive, too_slow
+from tests.machine.budget import PATIENCE, TRIES, compare
 from tests.machine.kept import KEPT
 from tests.machine.sides import duels, maker
 
@@ -46,13 +46,7 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize("case", cases())
 def test_random_steps_have_one_meaning(case: Case, request: pytest.FixtureRequest) -> None:
     makers = [maker(name, request) for name in case.stores]
-    tally = Tally()
-    for _ in range(TRIES):
-        tally = Tally()
-        drive(duels(makers, tally, blocking=case.blocking), case.name, case.runs, moving=case.moving)
-        if not too_slow(tally):  # else what else runs here may be over soon
-            break
-    check(tally, moving=case.moving)
+    compare(lambda tally: duels(makers, tally, blocking=case.blocking), case.name, case.runs, moving=case.moving)
 
 
 @pytest.mark.parametrize("name", KEPT)
