@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.errors import FlakyFailure
+from hypothesis.errors import Flaky, FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 from queuekit import clock, ids
@@ -21,14 +21,16 @@ STEPS: Final = 40  # of one run
 ROUND: Final = 20  # runs between two looks at the clock
 SHRINKING: Final = 60 + SECONDS / 4  # seconds at most, to cut down a run that failed
 PATIENCE: Final = 300 + 3 * SECONDS  # seconds until a test counts as hung
-TRIES: Final = 8  # of runs that came to no verdict
+TRIES: Final = 8  # seeds, until runs prove something
+SLOW: Final = "this machine is too slow to compare times"
 Begin = Callable[[bool], Duel]
 
 
 def drive(begin: Begin, name: str, runs: int, *, moving: bool = False) -> None:
     """Run a machine: `runs` times from a seed that the name gives, or from new seeds until the time is over.
 
-    Raises Difference, of as few steps as could be found.
+    Raises Difference, of as few steps as could be found; Flaky where a run that was given up draws no more like the
+    same run when it is not.
     """
     for number in _seeds(name):
         machine = seed(number)(moving_machine_of(begin) if moving else machine_of(begin))
@@ -72,7 +74,13 @@ def compare(
     """
     for attempt in range(TRIES):
         tally = Tally()
-        drive(begin(tally), f"{name} {attempt}", runs, moving=moving)
+        try:
+            drive(begin(tally), attempted(name, attempt), runs, moving=moving)
+        except Flaky:
+            if not tally.given_up:
+                raise
+            lacks = SLOW
+            continue
         print(tally)
         lacks = lacking(tally, faults=faults, moving=moving)
         if not lacks:
@@ -80,10 +88,15 @@ def compare(
     raise AssertionError(f"{lacks}; {tally}")
 
 
+def attempted(name: str, attempt: int) -> str:
+    """What names the seed of an attempt."""
+    return f"{name} {attempt}" if attempt else name
+
+
 def lacking(tally: Tally, *, faults: bool = True, moving: bool = False) -> str:
     """What keeps these runs from proving anything; "" for nothing. A machine that did little proves little."""
     if tally.given_up * 4 > tally.runs * 3:
-        return "this machine is too slow to compare times"
+        return SLOW
     if tally.steps < 10 * (tally.runs - tally.given_up):
         return "few steps"
     known: tuple[str, ...] = ("Put", "Work", "claims", "Alter", "Recover", "refused", "Stale")
