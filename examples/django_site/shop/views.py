@@ -50,6 +50,7 @@ def place(request):
 @require_GET
 def show(request, number):
     """An order, whether it is paid, and what its job says."""
-    order = get_object_or_404(Order.objects.select_related("payment"), pk=number)
+    order = get_object_or_404(Order, pk=number)
+    status = kit.job(order.job).status()  # first: what a completed job wrote is there when the payment is read
     paid = order.payment.captured_at is not None
-    return JsonResponse({"order": order.pk, "paid": paid, "job": order.job, "status": kit.job(order.job).status()})
+    return JsonResponse({"order": order.pk, "paid": paid, "job": order.job, "status": status})
