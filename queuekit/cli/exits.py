@@ -60,12 +60,16 @@ def at_once(code: int) -> NoReturn:
 
 @contextlib.contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """In this block, in which only a store is waited for, Ctrl-C ends the process.
+    """In this block, in which only a store is waited for, Ctrl-C ends the process; not where it was ignored.
 
     A KeyboardInterrupt may come in the middle of `threading.Condition` or `Thread.start`: a lock stays held then, or is
     let go twice, and what closes the store meets it.
     """
-    before = signal.signal(signal.SIGINT, lambda number, frame: at_once(INTERRUPTED))
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # a command in the background of a script, say
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: at_once(INTERRUPTED))
     try:
         yield
     finally:

@@ -115,6 +115,17 @@ def test_ctrl_c_in_the_middle_of_a_lock_ends_a_waiting_command(shell: Shell) -> 
     assert (ended.returncode, ended.stderr) == (130, "now\n")
 
 
+def test_a_waiting_command_that_was_told_to_ignore_ctrl_c_goes_on(shell: Shell) -> None:
+    """As a shell without job control starts what stands before `&`."""
+    arguments = ["enqueue", "mail", "send", '{"to": "a"}', "--wait", "1s"]
+    waits = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$0" -c "$@"', sys.executable, IN_A_LOCK, *arguments],
+        cwd=shell.folder, env=shell.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    _, said = waits.communicate(timeout=60)
+    assert (waits.returncode, said[:4], "is waiting after 1s" in said) == (1, "now\n", True), said
+
+
 def test_ctrl_c_ends_a_worker_that_waits_for_its_store(shell: Shell) -> None:
     process = shell.start("-u", "redis://127.0.0.1:1/0", "worker", "app:kit")
     assert process.stderr is not None
